@@ -1,0 +1,50 @@
+# make run    the series, headless        make test   every test
+# make lab    JupyterLab                  make lint   ruff over code and notebooks
+# make clean  executed notebooks and data (never what you put elsewhere)
+#
+# make run DATASET=ml-latest-small ARCHIVE=path/to.zip PARAMS="EPOCHS=10 SEEDS=[1,2]"
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+export DATASET ARCHIVE PARAMS
+
+.PHONY: run test lab lint clean outputs check-machine
+.DEFAULT_GOAL := run
+
+run: $(VENV)/.ready
+	@$(BIN)/python -m utils.runner $${DATASET:+"DATASET=$$DATASET"} $${ARCHIVE:+"ARCHIVE=$$ARCHIVE"} --params "$$PARAMS"
+
+test: $(VENV)/.ready-dev
+	@env -u DATASET -u ARCHIVE -u PARAMS $(BIN)/python -m pytest -ra tests
+
+lab: $(VENV)/.ready
+	@$(BIN)/jupyter lab
+
+lint: $(VENV)/.ready-dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+# Copy the outputs of the last complete `make run` into the committed notebooks.
+outputs: $(VENV)/.ready
+	@$(BIN)/python -m utils.outputs
+
+clean:
+	rm -rf runs data
+
+# A wrong Python or a missing compiler is said in one line, before anything is installed.
+check-machine:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed and no python3 was found. Install python3.11 with its venv and headers."; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "Python 3.11 is needed, $(PYTHON) is $$("$(PYTHON)" -V 2>&1). Install python3.11, or name it: make PYTHON=/path/to/python3.11"; exit 1; }
+	@command -v $${CXX:-c++} >/dev/null || { echo "A C++ compiler is needed (NVTabular builds an extension) and $${CXX:-c++} was not found. Install g++ (Debian: apt-get install g++)."; exit 1; }
+	@"$(PYTHON)" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' || { echo "Python's headers are needed (NVTabular builds an extension) and Python.h was not found. Debian: apt-get install python3.11-dev"; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { echo "Python's venv module is needed. Debian: apt-get install python3.11-venv"; exit 1; }
+
+$(VENV)/.ready: requirements.txt constraints.txt
+	@$(MAKE) --no-print-directory check-machine
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.ready-dev: requirements-dev.txt $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@

