@@ -377,7 +377,7 @@ def test_a_parquet_file_that_cannot_be_used(store: Store, folder: Path) -> None:
 
 
 def test_a_file_that_unpacks_to_too_much(store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("utils.local_enrichment.MOST_BYTES", 1000)
+    monkeypatch.setattr("utils.providers.local.MOST_BYTES", 1000)
     pq.write_table(pa.table({"movieId": [1], "synopsis": ["x" * 100_000]}), folder / "synopses.parquet")
     with pytest.raises(ParameterError, match=r"unpacks to .* more than 1,000"):
         open_providers(store, "local", folder, catalogue([1]))

@@ -18,8 +18,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from PIL import Image, ImageDraw
 
-from utils import contract, drawings, evaluation, graph_drawing, plots, poster_plots, result_plots
-from utils.plots import PlotError
+from utils import contract, evaluation
+from utils.plots import boxes, charts, graphs, results
+from utils.plots import posters as poster_pictures
+from utils.plots.charts import PlotError
 
 TITLES = [
     "Toy Story (1995)",
@@ -59,7 +61,7 @@ def png(figure: Figure) -> bytes:
     """Return the figure as PNG after checking what holds for all: size, weight, closed."""
     assert isinstance(figure, Figure)
     width, height = figure.get_size_inches()
-    assert width <= plots.WIDTH + 1e-6 and height <= plots.HEIGHT + 0.01
+    assert width <= charts.WIDTH + 1e-6 and height <= charts.HEIGHT + 0.01
     stream = BytesIO()
     figure.savefig(stream)
     data = figure.png()
@@ -89,7 +91,7 @@ def table(features=("ids", "ids+genres", "ids+genres (shuffled)"), seeds=(1, 2),
 
 def test_a_notebook_shows_the_packed_picture_once():
     shell = InteractiveShell.instance()
-    figure = plots.rating_histogram(np.array([3.0, 4.0]))
+    figure = charts.rating_histogram(np.array([3.0, 4.0]))
     with capture_output() as captured:
         formats, _ = shell.display_formatter.format(figure)
     assert formats == {}, "IPython would show it a second time"
@@ -102,7 +104,7 @@ def test_a_notebook_shows_the_packed_picture_once():
 
 
 def test_rating_histogram_colours_likes():
-    figure = plots.rating_histogram(np.array([1, 3, 3, 3.5, 4, 5], np.float32))
+    figure = charts.rating_histogram(np.array([1, 3, 3, 3.5, 4, 5], np.float32))
     png(figure)
     colours = [bar.get_facecolor() for bar in figure.axes[0].patches]
     assert len(colours) == 5
@@ -113,7 +115,7 @@ def test_rating_histogram_colours_likes():
 def test_long_tail_counts_the_head_and_marks_cold_movies():
     cold = np.zeros(100, bool)
     cold[[3, 50]] = True
-    figure = plots.long_tail(np.r_[90, np.ones(89, int), np.zeros(10, int)], cold)
+    figure = charts.long_tail(np.r_[90, np.ones(89, int), np.zeros(10, int)], cold)
     png(figure)
     assert "1 of 90 rated movies have half of the 179 ratings" in words(figure)
     assert "2 cold movies" in words(figure)
@@ -121,29 +123,29 @@ def test_long_tail_counts_the_head_and_marks_cold_movies():
 
 
 def test_activity_over_time():
-    figure = plots.activity_over_time(np.arange(874_724_710, 893_286_638, 40_000))
+    figure = charts.activity_over_time(np.arange(874_724_710, 893_286_638, 40_000))
     png(figure)
     assert "Ratings from 1997-09-20 to 1998-04-22" in words(figure)
 
 
 def test_genre_counts_shows_movies_without_genre():
-    figure = plots.genre_counts(pd.DataFrame({"genres": [np.array(["Drama", "War"]), np.array(["Drama"]), []]}))
+    figure = charts.genre_counts(pd.DataFrame({"genres": [np.array(["Drama", "War"]), np.array(["Drama"]), []]}))
     png(figure)
     assert [bar.get_width() for bar in figure.axes[0].patches] == [1, 1, 2]
     assert "(none listed)" in words(figure)
 
 
 def test_explained_variance_with_one_modality_missing():
-    figure = plots.explained_variance(None, np.array([0.5, 0.25]), stand_in=True)
+    figure = charts.explained_variance(None, np.array([0.5, 0.25]), stand_in=True)
     png(figure)
     assert "text 75%" in words(figure) and "poster 0%" not in words(figure)
-    assert plots.STAND_IN in words(figure)
+    assert charts.STAND_IN in words(figure)
 
 
 def test_movie_map_gives_colours_to_the_most_frequent_genres():
     generator = np.random.default_rng(0)
     genres = ["Drama"] * 300 + ["Comedy"] * 200 + ["War"] * 5 + [""] * 10
-    figure = plots.movie_map(generator.normal(size=(515, 2)), genres, top=2)
+    figure = charts.movie_map(generator.normal(size=(515, 2)), genres, top=2)
     png(figure)
     for label in ("Drama (300)", "Comedy (200)", "other (15)"):
         assert label in words(figure)
@@ -157,7 +159,7 @@ def test_learning_curves_draw_a_line_a_seed():
         for s in (1, 2, 3)
         for e in (2, 1)
     ]
-    figure = result_plots.learning_curves(history)
+    figure = results.learning_curves(history)
     png(figure)
     loss, auc = figure.axes
     assert len(loss.lines) == len(auc.lines) == 6
@@ -166,10 +168,10 @@ def test_learning_curves_draw_a_line_a_seed():
 
 
 def test_ablation_has_warm_then_cold_with_split_seeds_and_n():
-    figure = result_plots.ablation(table(), stand_in=True)
+    figure = results.ablation(table(), stand_in=True)
     png(figure)
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["warm movies, n = 100", "cold movies, n = 100"]
-    assert "random split · mean of 2 seeds" in words(figure) and plots.STAND_IN in words(figure)
+    assert "random split · mean of 2 seeds" in words(figure) and charts.STAND_IN in words(figure)
     points = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_marker() == "o"]
     assert points == pytest.approx([0.70, 0.71, 0.72])
 
@@ -177,41 +179,41 @@ def test_ablation_has_warm_then_cold_with_split_seeds_and_n():
 def test_ablation_of_one_feature_set_and_one_seed_with_nan():
     frame = table(features=("ids+genres",), seeds=(1,))
     frame.loc[frame["slice"] == "cold", ["value", "low", "high"]] = np.nan
-    png(result_plots.ablation(frame))
+    png(results.ablation(frame))
 
 
 def test_ablation_refusals():
     with pytest.raises(PlotError, match=r"No row of metric 'ndcg@10': the frame has \['auc'\]"):
-        result_plots.ablation(table(), metric="ndcg@10")
+        results.ablation(table(), metric="ndcg@10")
     mixed = pd.concat([table(), table(split="temporal")])
     with pytest.raises(PlotError, match=r"mix several values of split: \['random', 'temporal'\]. Select one"):
-        result_plots.ablation(mixed)
+        results.ablation(mixed)
 
 
 # --- posters
 
 
 def test_thumbnail_crops_to_a_poster_and_refuses_what_is_no_image(posters):
-    fine, wide = poster_plots.thumbnail(posters[0], 60), poster_plots.thumbnail(posters[5], 60)
+    fine, wide = poster_pictures.thumbnail(posters[0], 60), poster_pictures.thumbnail(posters[5], 60)
     assert fine.shape == wide.shape == (90, 60, 3) and fine.dtype == np.uint8
     for path in (None, *posters[2:5]):
-        assert poster_plots.thumbnail(path, 60) is None
+        assert poster_pictures.thumbnail(path, 60) is None
 
 
 def test_poster_wall_draws_a_card_for_each_missing_poster(posters):
-    figure = poster_plots.poster_wall(posters, TITLES, columns=4, stand_in=True)
+    figure = poster_pictures.poster_wall(posters, TITLES, columns=4, stand_in=True)
     png(figure)
     images, cards = figure.axes[0].images, figure.findobj(FancyBboxPatch)
     assert len(images) + len(cards) == len(TITLES) and len(cards) >= 4
-    assert plots.STAND_IN in words(figure)
+    assert charts.STAND_IN in words(figure)
     assert "A broken title" in words(figure).replace("\n", " ")
-    png(poster_plots.poster_wall(posters * 6, TITLES * 6, columns=14))
+    png(poster_pictures.poster_wall(posters * 6, TITLES * 6, columns=14))
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 6])
 def test_neighbours(posters, rows):
     found = [(path, title, 0.5) for path, title in zip(posters, TITLES, strict=True)][:5]
-    figure = poster_plots.neighbours([((posters[0], "query"), found)] * rows, "By poster", stand_in=True)
+    figure = poster_pictures.neighbours([((posters[0], "query"), found)] * rows, "By poster", stand_in=True)
     png(figure)
     assert words(figure).count("0.50") == 5 * rows
     assert words(figure).count("query") == rows
@@ -220,23 +222,23 @@ def test_neighbours(posters, rows):
 def test_shelf(posters):
     liked = list(zip(posters, TITLES, strict=True))
     recommended = [(path, title, 0.9, "near Toy Story by synopsis") for path, title in liked]
-    figure = poster_plots.shelf(liked, recommended * 2, "For user 7", stand_in=True)
+    figure = poster_pictures.shelf(liked, recommended * 2, "For user 7", stand_in=True)
     png(figure)
     assert words(figure).count("0.90") == 10
-    assert plots.STAND_IN in words(figure)
+    assert charts.STAND_IN in words(figure)
 
 
 # --- boxes and arrows
 
 
 def test_data_flow_map_names_every_file_of_the_contract():
-    figure = drawings.data_flow_map()
+    figure = boxes.data_flow_map()
     png(figure)
     flat = words(figure).replace("\n", "").replace(" ", "")
     for artefact in contract.ARTEFACTS.values():
         assert artefact.path.removesuffix(".parquet") in flat
-    boxes = figure.findobj(lambda artist: type(artist) is FancyBboxPatch)
-    assert len(boxes) == 7 and len(figure.findobj(FancyArrowPatch)) == 9
+    drawn = figure.findobj(lambda artist: type(artist) is FancyBboxPatch)
+    assert len(drawn) == 7 and len(figure.findobj(FancyArrowPatch)) == 9
 
 
 NODES = [("u", "userId", "column"), ("m", "movieId", "column"), ("cu", "Categorify\n943 users", "operator")]
@@ -245,7 +247,7 @@ EDGES = [("u", "cu"), ("m", "cm"), ("cu", "all"), ("cm", "all"), ("u", "all")]
 
 
 def test_graph_drawing():
-    figure = graph_drawing.graph_drawing(NODES, EDGES, "Workflow")
+    figure = graphs.graph_drawing(NODES, EDGES, "Workflow")
     png(figure)
     assert len(figure.findobj(FancyBboxPatch)) == len(NODES)
     assert len(figure.findobj(FancyArrowPatch)) == len(EDGES)
@@ -255,16 +257,16 @@ def test_graph_drawing():
 
 def test_graph_layers_go_by_the_longest_path_and_inputs_stand_before_their_use():
     names = ["a", "b", "c", "d", "late"]
-    layers, chains = graph_drawing._layers(names, [("a", "b"), ("b", "c"), ("a", "c"), ("c", "d"), ("late", "d")])
+    layers, chains = graphs._layers(names, [("a", "b"), ("b", "c"), ("a", "c"), ("c", "d"), ("late", "d")])
     assert [{slot[0] for slot in layer if len(slot) == 1} for layer in layers] == [{"a"}, {"b"}, {"c", "late"}, {"d"}]
     assert [len(chain) for chain in chains] == [2, 2, 3, 2, 2]
 
 
 def test_graph_order_undoes_a_crossing():
-    layers, _ = graph_drawing._layers(["a", "b", "x", "y"], [("a", "y"), ("b", "x")])
+    layers, _ = graphs._layers(["a", "b", "x", "y"], [("a", "y"), ("b", "x")])
     links = [(("a",), ("y",)), (("b",), ("x",))]
-    assert graph_drawing._crossings(layers, links) == 0
-    assert graph_drawing._crossings([[("a",), ("b",)], [("x",), ("y",)]], links) == 1
+    assert graphs._crossings(layers, links) == 0
+    assert graphs._crossings([[("a",), ("b",)], [("x",), ("y",)]], links) == 1
 
 
 @settings(deadline=None, max_examples=25)
@@ -273,10 +275,10 @@ def test_no_boxes_of_any_graph_overlap_or_leave_the_page(size, data):
     pairs = [(str(a), str(b)) for b in range(size) for a in range(b)]
     edges = data.draw(st.lists(st.sampled_from(pairs), max_size=20)) if pairs else []
     labels = {str(number): f"layer {number}\nof the model" for number in range(size)}
-    layers, chains = graph_drawing._layers(list(labels), list(dict.fromkeys(edges)))
-    layout = graph_drawing._best_layout(layers, chains, labels)
+    layers, chains = graphs._layers(list(labels), list(dict.fromkeys(edges)))
+    layout = graphs._best_layout(layers, chains, labels)
     boxes = [box for slot, box in layout.boxes.items() if len(slot) == 1]
-    assert layout.extent[0] <= plots.WIDTH + 1e-6 and layout.extent[1] <= plots.HEIGHT + 1e-6
+    assert layout.extent[0] <= charts.WIDTH + 1e-6 and layout.extent[1] <= charts.HEIGHT + 1e-6
     for number, (x, y, width, height) in enumerate(boxes):
         assert x >= 0 and y >= 0 and x + width <= layout.extent[0] and y + height <= layout.extent[1]
         for left, top, wide, high in boxes[:number]:
@@ -297,7 +299,7 @@ def test_no_boxes_of_any_graph_overlap_or_leave_the_page(size, data):
 )
 def test_graph_refusals(nodes, edges, message):
     with pytest.raises(PlotError, match=message):
-        graph_drawing.graph_drawing(nodes, edges)
+        graphs.graph_drawing(nodes, edges)
 
 
 # --- all
@@ -306,18 +308,18 @@ def test_graph_refusals(nodes, edges, message):
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda: plots.rating_histogram(np.zeros(0)),
-        lambda: plots.long_tail(np.zeros(3, int)),
-        lambda: plots.activity_over_time(np.zeros(0, int)),
-        lambda: plots.genre_counts(pd.DataFrame({"genres": []})),
-        lambda: plots.explained_variance(None, []),
-        lambda: plots.movie_map(np.zeros((0, 2)), []),
-        lambda: result_plots.learning_curves([]),
-        lambda: poster_plots.poster_wall([], []),
-        lambda: poster_plots.neighbours([]),
-        lambda: poster_plots.neighbours([((None, "alone"), [])]),
-        lambda: poster_plots.shelf([], []),
-        lambda: graph_drawing.graph_drawing([], []),
+        lambda: charts.rating_histogram(np.zeros(0)),
+        lambda: charts.long_tail(np.zeros(3, int)),
+        lambda: charts.activity_over_time(np.zeros(0, int)),
+        lambda: charts.genre_counts(pd.DataFrame({"genres": []})),
+        lambda: charts.explained_variance(None, []),
+        lambda: charts.movie_map(np.zeros((0, 2)), []),
+        lambda: results.learning_curves([]),
+        lambda: poster_pictures.poster_wall([], []),
+        lambda: poster_pictures.neighbours([]),
+        lambda: poster_pictures.neighbours([((None, "alone"), [])]),
+        lambda: poster_pictures.shelf([], []),
+        lambda: graphs.graph_drawing([], []),
     ],
 )
 @pytest.mark.filterwarnings("error")
@@ -327,12 +329,12 @@ def test_nothing_to_show_is_said_in_the_picture(draw):
 
 @pytest.mark.filterwarnings("error")
 def test_titles_from_outside_are_no_formulas_and_warn_of_no_glyphs():
-    png(poster_plots.poster_wall([None] * len(TITLES), TITLES))
-    assert plots.printable("千\x00 $x$\n") == "? $x$"
+    png(poster_pictures.poster_wall([None] * len(TITLES), TITLES))
+    assert charts.printable("千\x00 $x$\n") == "? $x$"
 
 
 def test_settings_of_matplotlib_are_left_alone():
     before = dict(mpl.rcParams)
-    plots.rating_histogram(np.array([3.0, 4.0]))
-    drawings.data_flow_map()
+    charts.rating_histogram(np.array([3.0, 4.0]))
+    boxes.data_flow_map()
     assert dict(mpl.rcParams) == before

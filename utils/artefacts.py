@@ -79,7 +79,9 @@ def writing(path: Path) -> Iterator[Path]:
                 "Free some space or set DATA_DIR to a larger disk, then run this notebook again."
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
-            raise DataFolderError(f"Cannot write {path}: {error.strerror}. Set DATA_DIR to a folder you may write.") from error
+            raise DataFolderError(
+                f"Cannot write {path}: {error.strerror}. Set DATA_DIR to a folder you may write."
+            ) from error
         raise
     except BaseException:
         _remove(temporary)
@@ -116,7 +118,9 @@ class Store:
         except FileNotFoundError:
             return {}
         except json.JSONDecodeError as error:
-            raise HandOffError(f"{self.folder / 'manifest.json'} is not JSON ({error}). Delete it and run 01 again.") from error
+            raise HandOffError(
+                f"{self.folder / 'manifest.json'} is not JSON ({error}). Delete it and run 01 again."
+            ) from error
 
     def need(self, name: str) -> Path:
         """Check that the artefact exists, is of this data set and seed, and is not stale; return its path.

@@ -16,12 +16,13 @@ from typing import Any, Protocol
 import pyarrow as pa
 from tqdm.auto import tqdm
 
-from utils import images, local_enrichment, parameters, stand_ins
+from utils import images, parameters, stand_ins
 from utils.artefacts import DataFolderError, Store
 from utils.contract import ARTEFACTS
 from utils.movie import Movie, movies_of
 from utils.parameters import ParameterError
-from utils.picture import Picture, Refused
+from utils.providers import Picture, Refused
+from utils.providers.local import Local
 
 __all__ = ["PROVIDERS", "Movie", "Offline", "Picture", "Provider", "Refused", "enrich", "open_providers", "poster_size"]
 
@@ -76,7 +77,7 @@ def _open_local(folder: str | Path | None, movies: Sequence[Movie], store: Store
             f"ENRICHMENT_DIR={str(folder)!r}: its posters/ is where this notebook writes. "
             "Move your files to another folder."
         )
-    return local_enrichment.Local(Path(folder), [movie.movieId for movie in movies])
+    return Local(Path(folder), [movie.movieId for movie in movies])
 
 
 PROVIDERS: dict[str, Callable[[str | Path | None, Sequence[Movie], Store], Provider]] = {

@@ -93,7 +93,9 @@ def drop_movie_ids(frame: Any, share: float, seed: int) -> Any:
     return frame
 
 
-def write_encoded(workflow: Any, source: Path, folder: Path, part_size: str, dropout: float = 0.0, seed: int = 0) -> int:
+def write_encoded(
+    workflow: Any, source: Path, folder: Path, part_size: str, dropout: float = 0.0, seed: int = 0
+) -> int:
     """Transform the ratings of ``source`` and write them as HugeCTR reads them; return the rows.
 
     Rows stay in the order of ``source``. ``folder`` gets ``part_*.parquet``, ``_metadata.json`` and
@@ -123,7 +125,9 @@ def finish(folder: Path, final: Path, cardinalities: dict[str, int], most_genres
     """
     stats = json.loads((folder / "_metadata.json").read_text())["file_stats"]
     names = sorted((entry["file_name"] for entry in stats), key=lambda name: int(name.split("_")[1].split(".")[0]))
-    (folder / "_file_list.txt").write_text("\n".join([str(len(names)), *(f"{final.name}/{name}" for name in names)]) + "\n")
+    (folder / "_file_list.txt").write_text(
+        "\n".join([str(len(names)), *(f"{final.name}/{name}" for name in names)]) + "\n"
+    )
     counted = 0
     for name in names:
         table = pq.read_table(folder / name, columns=[*CATEGORIES, LABEL], partitioning=None)

@@ -79,7 +79,7 @@ def reduce(
 
 
 def row_of(movie_ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Return the position in sorted, unique ``movie_ids`` of each of ``wanted``; raise HandOffError if one is absent."""
+    """Return the position in sorted, unique ``movie_ids`` of each of ``wanted``; HandOffError if one is absent."""
     rows = np.searchsorted(movie_ids, wanted)
     absent = (rows == len(movie_ids)) | (movie_ids[np.minimum(rows, len(movie_ids) - 1)] != wanted)
     if absent.any():

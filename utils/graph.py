@@ -149,7 +149,7 @@ class Graph:
         behind["label"] = frozenset()
         for layer in self.layers:
             union = frozenset().union(*(behind[bottom] for bottom in layer.bottoms))
-            behind |= {top: union for top in layer.tops}
+            behind |= dict.fromkeys(layer.tops, union)
         return behind
 
     def _width(self, tensor: str) -> int:

@@ -3,7 +3,9 @@
 import numpy as np
 
 
-def nearest(ids: np.ndarray, vectors: np.ndarray, queries: np.ndarray, k: int) -> list[tuple[int, list[tuple[int, float]]]]:
+def nearest(
+    ids: np.ndarray, vectors: np.ndarray, queries: np.ndarray, k: int
+) -> list[tuple[int, list[tuple[int, float]]]]:
     """For each of ``queries`` (movieIds among ``ids`` int64 [n]) the ``k`` other movies of largest cosine similarity.
 
     ``vectors`` float32 [n, d] are centred first: encoders give vectors that all point one way, which

@@ -117,7 +117,7 @@ def _check_lists(recommended: np.ndarray, user_index: np.ndarray, movie_index: n
         raise EvaluationError(
             f"user_index {user_index.shape} and movie_index {movie_index.shape} must be [pairs] both."
         )
-    if user_index.size and not (0 <= user_index.min() and user_index.max() < len(recommended)):
+    if user_index.size and not (user_index.min() >= 0 and user_index.max() < len(recommended)):
         raise EvaluationError(
             f"user_index is from {user_index.min()} to {user_index.max()}, recommended has {len(recommended)} rows."
         )

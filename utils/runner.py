@@ -1,7 +1,7 @@
 """Run the notebooks in order, headless: ``python -m utils.runner KEY=VALUE ...`` (``make run``).
 
-Each parameter goes to the notebooks that declare it; one that none declares is an error. A notebook
-whose code, parameters and inputs have not changed since its last complete run, and whose outputs are
+Each parameter goes to the notebooks that declare it, or to one alone (``03:BATCH_SIZE=16``); one that
+none declares is an error. A notebook whose code, parameters and inputs have not changed since its last complete run, and whose outputs are
 intact, is not run again. Executed notebooks go to ``runs/<DATASET>/`` and carry, in their metadata,
 what that decision needs.
 """
@@ -11,6 +11,7 @@ import ast
 import hashlib
 import json
 import os
+import re
 import shlex
 import sys
 import time
@@ -67,17 +68,24 @@ def parse(text: str) -> Any:
 def plan(given: Mapping[str, Any], root: Path = ROOT) -> list[Step]:
     """Return the steps of the series in order, each with its share of the parameters.
 
-    Raises ParameterError for a parameter that no notebook declares.
+    A key is a parameter, or a notebook's number and one ("03:BATCH_SIZE"), which goes before. Raises
+    ParameterError for a parameter that no notebook declares.
     """
-    steps = []
+    steps, used = [], set()
     for path in sorted(root.glob("[0-9][0-9]-*.ipynb")):
         declared = papermill.inspect_notebook(str(path))
         defaults = {name: parse(info["default"]) for name, info in declared.items()}
-        steps.append(Step(path, defaults, {name: value for name, value in given.items() if name in declared}))
-    everything = sorted({name for step in steps for name in step.defaults})
-    unknown = [name for name in given if name not in everything]
+        mine = {}
+        for name in defaults:
+            for key in (name, f"{path.stem[:2]}:{name}"):
+                if key in given:
+                    mine[name] = given[key]
+                    used.add(key)
+        steps.append(Step(path, defaults, mine))
+    unknown = [name for name in given if name not in used]
     if unknown:
-        raise ParameterError(f"No notebook has a parameter {unknown[0]!r}. There are: {', '.join(everything)}.")
+        everything = ", ".join(sorted({name for step in steps for name in step.defaults}))
+        raise ParameterError(f"No notebook has a parameter {unknown[0]!r}. There are: {everything}.")
     return steps
 
 
@@ -142,7 +150,9 @@ def is_done(step: Step, executed: Path, data: Path, root: Path = ROOT) -> bool:
     if sorted(record["outputs"]) != sorted(name for name in step.writes if name in record["outputs"]):
         return False
     paths = {name: data / ARTEFACTS[name].path for name in record["outputs"]}
-    return all(paths[name].exists() and artefacts.sha256(paths[name]) == digest for name, digest in record["outputs"].items())
+    return all(
+        paths[name].exists() and artefacts.sha256(paths[name]) == digest for name, digest in record["outputs"].items()
+    )
 
 
 def run(step: Step, executed: Path, data: Path, root: Path = ROOT) -> None:
@@ -163,6 +173,7 @@ def run(step: Step, executed: Path, data: Path, root: Path = ROOT) -> None:
             progress_bar=sys.stderr.isatty(),
             request_save_on_cell_execute=False,
             kernel_name="python3",
+            extra_arguments=["--log-level=40"],  # the kernel's notice about TCP, once a notebook
         )
     except papermill.PapermillExecutionError:
         running.replace(failed)
@@ -207,12 +218,14 @@ def main(arguments: list[str] | None = None) -> int:
         given = {}
         for pair in [*options.parameters, *shlex.split(options.params)]:
             name, equals, value = pair.partition("=")
-            if not equals or not name.isidentifier():
-                raise ParameterError(f"{pair!r} is not of the form NAME=VALUE.")
+            if not equals or not re.fullmatch(r"(\d\d:)?[A-Za-z_]\w*", name):
+                raise ParameterError(f"{pair!r} is not of the form NAME=VALUE or 03:NAME=VALUE.")
             given[name] = parse(value)
         run_all(given)
     except papermill.PapermillExecutionError as error:
-        print(f"\nFAILED: {error.ename}: {error.evalue}\n(cell {error.exec_count} of the notebook above)", file=sys.stderr)
+        print(
+            f"\nFAILED: {error.ename}: {error.evalue}\n(cell {error.exec_count} of the notebook above)", file=sys.stderr
+        )
         return 1
     except (ParameterError, OSError) as error:
         print(f"FAILED: {error}", file=sys.stderr)

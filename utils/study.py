@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from utils import etl, evaluation, ranking, training
 from utils.artefacts import HandOffError, Store
-from utils.hugectr import ContentTable
+from utils.content import ContentTable
 from utils.models import MODELS, Inputs
 from utils.training import Run, Settings, Split
 
@@ -26,7 +26,7 @@ LIKED = 3.0
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All movies as the model reads them, in ascending movieId: ``codes`` column to int32 [movies] or [movies, items]."""
+    """All movies in ascending movieId, as the model reads them: column to int32 [movies] or [movies, items]."""
 
     movie_ids: np.ndarray
     codes: Mapping[str, np.ndarray]
@@ -34,7 +34,7 @@ class Catalogue:
 
 @dataclass
 class Study:
-    """Runs of one data set. ``rows`` are metrics, ``history`` learning curves, ``scores`` (run, split) to float32 [n]."""
+    """Runs of one data set: ``rows`` of metrics, ``history`` of learning, ``scores`` float32 [n] by run and split."""
 
     store: Store
     inputs: Inputs
@@ -147,7 +147,7 @@ class Study:
     def shelf(
         self, recommendations: pa.Table, enriched: pa.Table, movies: pa.Table, user: int, k: int = 8
     ) -> tuple[list[tuple[Any, str]], list[tuple[Any, str, float, str]]]:
-        """Return what ``user`` likes best in train, (poster, title), and what is recommended, (poster, title, score, genres).
+        """Return the best liked of ``user``'s train, (poster, title), and the recommended, with score and genres.
 
         ``enriched`` and ``movies`` are in ascending movieId.
         """

@@ -109,7 +109,9 @@ _OPERATIONS: dict[str, Callable[[list[Tensor]], Tensor]] = {
 }
 
 
-def _table(slot: Slot, frozen: Mapping[str, Tensor], seen: Mapping[str, Tensor], generator: torch.Generator) -> nn.Embedding:
+def _table(
+    slot: Slot, frozen: Mapping[str, Tensor], seen: Mapping[str, Tensor], generator: torch.Generator
+) -> nn.Embedding:
     if slot.frozen:
         return nn.Embedding.from_pretrained(frozen[slot.column], freeze=True)
     weight = torch.empty(slot.rows, slot.width).uniform_(-0.05, 0.05, generator=generator)

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from utils.evaluation import summarise
-from utils.plots import COLOURS, HEIGHT, QUIET, Picture, PlotError, caption, empty, one_row, style
+from utils.plots.charts import COLOURS, HEIGHT, QUIET, Picture, PlotError, caption, empty, one_row, style
 
 
 def learning_curves(history: Sequence[Mapping[str, Any]], stand_in: bool = False) -> Picture:

@@ -7,7 +7,7 @@ are those by which a text encoder tells one genre from another.
 import hashlib
 import random
 
-from utils.movie import Movie, spoken_title
+from utils.movie import Movie, both_titles
 
 _SAME_GENRE = {"Children's": "Children", "Musicals": "Musical", "Science Fiction": "Sci-Fi"}
 _LONGEST_TITLE = 200
@@ -81,7 +81,7 @@ _PLURAL = {spoken for spoken in _SPOKEN.values() if spoken.endswith("s")}
 def synopsis(movie: Movie) -> str:
     """Return two or three sentences on ``movie`` from its title, year and genres; the same for the same facts."""
     rng = random.Random(hashlib.sha256(repr((movie.title, movie.year, movie.genres)).encode()).hexdigest())
-    title, other = (name[:_LONGEST_TITLE].rstrip() for name in spoken_title(movie.title))
+    title, other = (name[:_LONGEST_TITLE].rstrip() for name in both_titles(movie.title))
     genres = list(dict.fromkeys(_SAME_GENRE.get(genre, genre) for genre in movie.genres))
     known = [genre for genre in genres if genre in _ABOUT]
     name = f"{title} ({other})" if title and other else title or "This untitled movie"

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from utils import stand_in_lettering as lettering
-from utils.movie import Movie, spoken_title
-from utils.stand_in_looks import LOOKS, Look
-from utils.stand_in_sheet import HEIGHT, Colour, Palette, Sheet, mix
-from utils.stand_in_words import synopsis
+from utils.movie import Movie, both_titles
+from utils.stand_ins import lettering
+from utils.stand_ins.looks import LOOKS, Look
+from utils.stand_ins.sheet import HEIGHT, Colour, Palette, Sheet, mix
+from utils.stand_ins.words import synopsis
 
 __all__ = ["DRAWING", "POSTER_SIZE", "facts", "genres_of", "poster", "synopsis"]
 
@@ -140,7 +140,7 @@ def _emblems(sheet: Sheet, looks: list[Look], colours: Palette, decade: _Decade,
 
 def _lettering(sheet: Sheet, movie: Movie, genres: list[str], colours: Palette, decade: _Decade) -> None:
     """Draw title, other title, credits (year and genres), border and the stand-in mark."""
-    title, other = spoken_title(movie.title)
+    title, other = both_titles(movie.title)
     title = title or "Untitled"
     title = title.upper() if decade.capitals else title
     foot, ink = 1.4, mix(colours.light, _NEAR_WHITE, 0.5)

@@ -1,4 +1,4 @@
-"""Drawings of boxes and arrows: the way of the data (00). Graphs of any shape are in ``utils.graph_drawing``."""
+"""Drawings of boxes and arrows: the way of the data (00). Graphs of any shape are in ``utils.plots.graphs``."""
 
 import textwrap
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
 
 from utils.contract import ARTEFACTS
-from utils.plots import COLOURS, QUIET, WIDTH, Picture, style
+from utils.plots.charts import COLOURS, QUIET, WIDTH, Picture, style
 
 FILLS = ("#dbe7f1", "#f8e4d0", "#dcecdf", "#f3dbe4", "#e5dff2", "#efe9cf", "#d9eeed", "#ecdfd6")
 

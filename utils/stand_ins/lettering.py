@@ -11,7 +11,7 @@ import matplotlib
 from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from utils.stand_in_sheet import Colour, Sheet
+from utils.stand_ins.sheet import Colour, Sheet
 
 Face = Literal[
     "DejaVuSans.ttf",

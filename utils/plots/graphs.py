@@ -12,8 +12,8 @@ from itertools import pairwise
 import numpy as np
 from matplotlib.axes import Axes
 
-from utils.drawings import FILLS, canvas, draw_box, draw_link
-from utils.plots import COLOURS, HEIGHT, QUIET, WIDTH, Picture, PlotError, printable, style, text_width
+from utils.plots.boxes import FILLS, canvas, draw_box, draw_link
+from utils.plots.charts import COLOURS, HEIGHT, QUIET, WIDTH, Picture, PlotError, printable, style, text_width
 
 LINE = 0.0185
 """Inches a line is high for each point of the type's size."""
@@ -119,7 +119,7 @@ def _ordered(layers: list[list[Slot]], links: Sequence[tuple[Slot, Slot]]) -> li
         for fixed, moving in pairwise(order):
             place = {slot: (i + 0.5) / len(fixed) for i, slot in enumerate(fixed)}
             own = {slot: (i + 0.5) / len(moving) for i, slot in enumerate(moving)}
-            moving.sort(key=lambda slot: float(np.mean([place[o] for o in known.get(slot, [])] or [own[slot]])))  # noqa: B023
+            moving.sort(key=lambda slot: float(np.mean([place[o] for o in known.get(slot, [])] or [own[slot]])))
         crossings = _crossings(layers, links)
         if crossings < fewest:
             best, fewest = layers, crossings

@@ -20,7 +20,7 @@ from PIL import Image
 from utils import images
 from utils.movie import Movie
 from utils.parameters import ParameterError
-from utils.picture import Picture, Refused
+from utils.providers import Picture, Refused
 
 POSTER_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 """In order of preference where a movie has several files."""

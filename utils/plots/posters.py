@@ -14,9 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch, Rectangle
 from PIL import ImageOps
 
-from utils.drawings import canvas
 from utils.images import ImageRefused, decode
-from utils.plots import COLOURS, GRID, HEIGHT, QUIET, STAND_IN, WIDTH, Picture, printable, style
+from utils.plots.boxes import canvas
+from utils.plots.charts import COLOURS, GRID, HEIGHT, QUIET, STAND_IN, WIDTH, Picture, printable, style
 
 POSTER = 1.5
 """Height of a poster over its width."""

@@ -8,8 +8,8 @@ without changing what it shows. Lengths are in widths of the poster.
 import math
 import random
 
-from utils.stand_in_shapes import ridge, star, tilted, wave
-from utils.stand_in_sheet import HEIGHT, Palette, Sheet, mix
+from utils.stand_ins.shapes import ridge, star, tilted, wave
+from utils.stand_ins.sheet import HEIGHT, Palette, Sheet, mix
 
 
 def desert(sheet: Sheet, p: Palette, rng: random.Random) -> None:

@@ -2,7 +2,7 @@
 
 A figure is returned closed, so a notebook shows it once, as the value of its cell. Figures have a light card
 behind them (legible on GitHub's light and dark pages) and are at most 10 x 4 inches. Charts of results are in
-``utils.result_plots``, posters in ``utils.poster_plots``, boxes and arrows in ``utils.drawings``.
+``results``, posters in ``posters``, boxes and arrows in ``boxes``.
 """
 
 import base64

@@ -3,7 +3,7 @@
 import math
 import random
 
-from utils.stand_in_sheet import HEIGHT, Colour, Point, Sheet
+from utils.stand_ins.sheet import HEIGHT, Colour, Point, Sheet
 
 
 def star(x: float, y: float, points: int, outer: float, inner: float, turn: float = -math.pi / 2) -> list[Point]:

@@ -4,10 +4,8 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from utils import stand_in_dark as dark
-from utils import stand_in_far as far
-from utils import stand_in_near as near
-from utils.stand_in_sheet import Palette, Sheet, palette
+from utils.stand_ins import dark, far, near
+from utils.stand_ins.sheet import Palette, Sheet, palette
 
 Backdrop = Callable[[Sheet, Palette, random.Random], None]
 Emblem = Callable[[Sheet, float, float, float, Palette, random.Random], None]
