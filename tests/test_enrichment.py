@@ -17,8 +17,9 @@ from PIL import Image
 from utils import enrichment, images, stand_ins
 from utils.artefacts import DataFolderError, Store, open_store
 from utils.contract import ARTEFACTS
-from utils.enrichment import Movie, Picture, Refused, enrich, open_providers
+from utils.enrichment import Movie, Picture, Provider, Refused, enrich, open_providers
 from utils.parameters import ParameterError
+from utils.providers import Synopsis
 
 SIZE = (32, 48)
 SYNOPSES = os.environ.get("SYNOPSES")
@@ -174,7 +175,7 @@ def test_something_in_the_place_of_the_posters_folder(store: Store) -> None:
 # Order, refusals, interruption
 
 
-class Fake:
+class Fake(Provider):
     """A provider whose answers are given by movieId; an exception is raised, anything else returned."""
 
     def __init__(self, name: str, texts: dict[int, object], pictures: dict[int, object] | None = None) -> None:
@@ -188,8 +189,9 @@ class Fake:
             raise answer
         return answer
 
-    def synopsis(self, movie: Movie) -> object:
-        return self._answer(self.texts.get(movie.movieId))
+    def synopsis(self, movie: Movie) -> Synopsis | None:
+        text = self._answer(self.texts.get(movie.movieId))
+        return None if text is None else Synopsis(str(text))
 
     def poster(self, movie: Movie, size: tuple[int, int]) -> Picture | None:
         colour = self._answer(self.pictures.get(movie.movieId))

@@ -31,6 +31,8 @@ from utils.contract import ARTEFACTS, VECTOR, VERSION
 
 KEY = b"multimodal-movielens"
 """Key of our JSON in the metadata of a parquet file."""
+_ASIDE = ".aside."
+"""Marks the name of a folder that is being replaced, for the moment between two renames."""
 PACKAGES = ("pandas", "pyarrow", "torch", "torchvision", "transformers", "nvtabular", "scikit-learn")
 
 
@@ -65,10 +67,7 @@ def writing(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         if temporary.is_dir() and path.exists():
-            old = path.with_name(f".{path.name}.old.tmp")
-            path.rename(old)
-            temporary.rename(path)
-            _remove(old)
+            _swap(temporary, path)
         else:
             temporary.replace(path)
     except OSError as error:
@@ -88,11 +87,48 @@ def writing(path: Path) -> Iterator[Path]:
         raise
 
 
+def _swap(temporary: Path, path: Path) -> None:
+    """Put a folder in the place of what is at ``path``: a folder cannot be renamed over another."""
+    old = path.with_name(f".{path.name}{_ASIDE}{os.getpid()}.tmp")
+    path.rename(old)
+    try:
+        temporary.rename(path)
+    except BaseException:
+        old.rename(path)
+        raise
+    _remove(old)
+
+
+def _clear_left_overs(folder: Path) -> None:
+    """Remove temporaries of processes that are gone; put back what one of them had just moved aside."""
+    for left_over in [*folder.glob(".*.tmp"), *folder.glob("*/.*.tmp")]:
+        if _alive(left_over.name.split(".")[-2]):
+            continue
+        name, aside, _ = left_over.name.removeprefix(".").rpartition(_ASIDE)
+        if aside and not left_over.with_name(name).exists():
+            left_over.rename(left_over.with_name(name))
+        else:
+            _remove(left_over)
+
+
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return ``manifest.json`` of a data set's folder, empty where there is none. Raises HandOffError if damaged."""
+    try:
+        entries = json.loads((folder / "manifest.json").read_text())
+        if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
+            raise ValueError("an object of objects was expected")
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:  # Not JSON, not UTF-8, or other JSON than ours.
+        raise HandOffError(f"{folder / 'manifest.json'} is damaged ({error}). Delete it and run 01 again.") from error
+    return entries
 
 
 @dataclass
@@ -113,14 +149,7 @@ class Store:
 
     def manifest(self) -> dict[str, Any]:
         """Return ``manifest.json``: artefact name to its provenance. Empty before the first write."""
-        try:
-            return json.loads((self.folder / "manifest.json").read_text())
-        except FileNotFoundError:
-            return {}
-        except json.JSONDecodeError as error:
-            raise HandOffError(
-                f"{self.folder / 'manifest.json'} is not JSON ({error}). Delete it and run 01 again."
-            ) from error
+        return read_manifest(self.folder)
 
     def need(self, name: str) -> Path:
         """Check that the artefact exists, is of this data set and seed, and is not stale; return its path.
@@ -135,14 +164,8 @@ class Store:
         entry = entries.get(name)
         if entry is not None:
             self._check_origin(path, entry, again)
-            for source, digest in entry["inputs"].items():
-                now = entries.get(source, {}).get("sha256")
-                if None not in (digest, now) and digest != now:
-                    made_from = ARTEFACTS[source].path
-                    raise HandOffError(
-                        f"{path} was made from an older {made_from}, which has changed since. {again} again."
-                    )
-        self._inputs[name] = entry["sha256"] if entry else None
+            self._check_fresh(name, entries)
+        self._inputs[name] = entry.get("sha256") if entry else None
         return path
 
     def read(self, name: str, columns: list[str] | None = None) -> pa.Table:
@@ -153,11 +176,8 @@ class Store:
         path, artefact = self.need(name), ARTEFACTS[name]
         again = f"Run {artefact.notebook}.ipynb again"
         assert artefact.columns is not None, f"{name} is not a parquet file"
-        try:
-            with pq.ParquetFile(path) as file:
-                schema = file.schema_arrow
-        except pa.ArrowInvalid as error:
-            raise HandOffError(f"{path} is not a readable parquet file ({error}). {again}.") from error
+        with _readable(path, again):
+            schema = pq.read_schema(path)
         own = _own_metadata(schema)
         if own is None:
             warnings.warn(f"{path} carries no provenance: it was not written by this series.", stacklevel=2)
@@ -169,7 +189,8 @@ class Store:
             found = schema.field(column).type
             if not _fits(found, kind):
                 raise HandOffError(f"{path}: column {column!r} is {found}, expected {kind}. {again}.")
-        return pq.read_table(path, columns=columns, partitioning=None)
+        with _readable(path, again):
+            return pq.read_table(path, columns=columns, partitioning=None)
 
     def _check_origin(self, path: Path, origin: Mapping[str, Any], again: str) -> None:
         for label, mine in (("version", VERSION), ("dataset", self.dataset), ("seed", self.seed)):
@@ -177,6 +198,23 @@ class Store:
             if theirs != mine:
                 name = {"version": "schema version"}.get(label, label.upper())
                 raise HandOffError(f"{path} was written for {name}={theirs!r}, not {mine!r}. {again}.")
+
+    def _check_fresh(self, name: str, entries: Mapping[str, Any]) -> None:
+        """Raise HandOffError if ``name``, or anything it was made from, is older than its own inputs."""
+        waiting, checked = [name], set()
+        while waiting:
+            name = waiting.pop()
+            checked.add(name)
+            for source, digest in entries.get(name, {}).get("inputs", {}).items():
+                now = entries.get(source, {}).get("sha256")
+                if None not in (digest, now) and digest != now:
+                    artefact, made_from = ARTEFACTS[name], ARTEFACTS[source].path
+                    raise HandOffError(
+                        f"{self.path(name)} was made from an older {made_from}, which has changed since. "
+                        f"Run {artefact.notebook}.ipynb again, and those after it."
+                    )
+                if source not in checked:
+                    waiting.append(source)
 
     def metadata(self, name: str) -> dict[str, Any]:
         """Return what the writer of a parquet artefact said of it (encoder, widths, …)."""
@@ -206,7 +244,8 @@ class Store:
             "version": VERSION,
             "dataset": self.dataset,
             "seed": self.seed,
-            "inputs": dict(self._inputs),
+            # A notebook that reads its own files back does not depend on them.
+            "inputs": {source: d for source, d in self._inputs.items() if ARTEFACTS[source].notebook != self.notebook},
             "parameters": self.parameters,
             "packages": _versions(),
             "rows": rows,
@@ -230,11 +269,9 @@ def open_store(data_dir: str | Path, dataset: str, seed: int, notebook: str, **p
     parameters.dataset_name(dataset)
     parameters.whole("SEED", seed, least=0, most=2**32 - 1)
     folder = Path(data_dir) / dataset
-    for left_over in folder.glob(".*.tmp"):
-        if not _alive(left_over.name.split(".")[-2]):
-            _remove(left_over)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _clear_left_overs(folder)
         probe = folder / f".{os.getpid()}.probe"
         probe.touch()
         probe.unlink()
@@ -269,6 +306,15 @@ def vector_column(values: np.ndarray) -> pa.Array:
     """Return a float32 array [n, d] as a fixed_size_list<float32>[d] column."""
     flat = pa.array(values.astype("float32", copy=False).reshape(-1))
     return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+
+
+@contextlib.contextmanager
+def _readable(path: Path, again: str) -> Iterator[None]:
+    """Turn what pyarrow raises for a damaged file (ArrowInvalid, but OSError for some damage) into HandOffError."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise HandOffError(f"{path} is not a readable parquet file ({error}). {again}.") from error
 
 
 def _own_metadata(schema: pa.Schema) -> dict[str, Any] | None:

@@ -44,10 +44,7 @@ def content_table(features: pa.Table, codes: pa.Table) -> ContentTable:
     Raises HandOffError where a movie has no code, or the reverse, or a vector is not finite.
     """
     movie_ids = features["movieId"].to_numpy()
-    if not np.array_equal(movie_ids, codes["movieId"].to_numpy()):
-        raise HandOffError(
-            "movie_codes.parquet and feature_store.parquet do not list the same movies. Run notebooks 05 and 06 again."
-        )
+    _check_same_movies(features, codes)
     poster, text = artefacts.vectors(features["poster"]), artefacts.vectors(features["text"])
     for name, values in (("poster", poster), ("text", text)):
         if not np.isfinite(values).all():
@@ -70,6 +67,13 @@ def content_table(features: pa.Table, codes: pa.Table) -> ContentTable:
     return ContentTable(vectors, columns)
 
 
+def _check_same_movies(features: pa.Table, codes: pa.Table) -> None:
+    if not np.array_equal(features["movieId"].to_numpy(), codes["movieId"].to_numpy()):
+        raise HandOffError(
+            "movie_codes.parquet and feature_store.parquet do not list the same movies. Run notebooks 05 and 06 again."
+        )
+
+
 def check_content(folder: Path, features: pa.Table, codes: pa.Table) -> int:
     """Prove the property the series stands on, from the files: the frozen row of every movie is its feature vector.
 
@@ -78,10 +82,12 @@ def check_content(folder: Path, features: pa.Table, codes: pa.Table) -> int:
     """
     columns = content_columns(features["poster"].type.list_size, features["text"].type.list_size)
     keys, vectors = read_sparse(folder, max(stop for _, stop in columns.values()))
-    if not np.array_equal(np.sort(keys), np.arange(len(keys))):
-        raise HandOffError(f"{folder}: keys must be every code from 0 to {len(keys) - 1}, each once")
+    _check_same_movies(features, codes)
     code_of = dict(zip(codes["movieId"].to_pylist(), codes["content_code"].to_pylist(), strict=True))
     movie_ids = features["movieId"].to_pylist()
+    most = max([len(keys) - 1, *code_of.values()])
+    if not np.array_equal(np.sort(keys), np.arange(most + 1)):
+        raise HandOffError(f"{folder}: keys must be every code from 0 to {most}, each once. Run notebook 07 again.")
     position = np.empty(len(keys), dtype=np.int64)
     position[keys] = np.arange(len(keys))
     rows = vectors[position[[code_of[movie] for movie in movie_ids]]]

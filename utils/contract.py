@@ -108,6 +108,7 @@ ARTEFACTS: dict[str, Artefact] = {
     ),
     "hugectr_pretrained_embedding": Artefact("hugectr_pretrained_embedding.model", _07),
     "model": Artefact("model.py", _07),
+    "serving": Artefact("model.onnx", _07),
     "checkpoints": Artefact("checkpoints", _07),
     "metrics": Artefact("metrics.csv", _07),
     "valid_predictions": Artefact("valid_predictions.parquet", _07, _PREDICTIONS),

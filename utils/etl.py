@@ -7,6 +7,7 @@ files, and the checks. On a GPU with cuDF the same code runs through NVTabular's
 
 import contextlib
 import json
+import re
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -34,16 +35,12 @@ ROWS_PER_FILE = 2_000_000
 
 def check_parameters(dask_scheduler: object, part_size: object, movie_id_dropout: object) -> None:
     """Raise ParameterError unless the parameters of notebook 06 can be used."""
-    known = dask_scheduler is None or (
-        isinstance(dask_scheduler, str)
-        and (dask_scheduler.startswith("tcp://") or dask_scheduler.removeprefix("local:").isdigit())
-    )
-    if not known:
+    if dask_scheduler is not None and not re.fullmatch(r"tcp://\S+:\d+|local:[1-9]\d*", str(dask_scheduler)):
         raise parameters.ParameterError(
             f'DASK_SCHEDULER={dask_scheduler!r} must be None (this process), "local:N" (N worker processes) '
             'or "tcp://host:port" (a running scheduler).'
         )
-    if not isinstance(part_size, str) or not part_size.rstrip("KMGiB").strip().isdigit():
+    if not isinstance(part_size, str) or not re.fullmatch(r"[1-9]\d* ?([KMG]i?)?B", part_size, re.ASCII):
         raise parameters.ParameterError(f'PART_SIZE={part_size!r} must be a size such as "128MB".')
     parameters.fraction("MOVIE_ID_DROPOUT", movie_id_dropout)
 
@@ -61,7 +58,10 @@ def cluster(scheduler: str | None) -> Iterator[Any]:
             yield client
     else:
         workers = int(scheduler.removeprefix("local:"))
-        with LocalCluster(workers, threads_per_worker=1, dashboard_address=None) as local, Client(local) as client:
+        with (
+            LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as local,
+            Client(local) as client,
+        ):
             yield client
 
 

@@ -70,8 +70,10 @@ def reduce(
     if fit.sum() < 2:
         return Reduced(vectors, present, np.zeros(0), int(fit.sum()))
     kept = min(width, raw.shape[1], int(fit.sum()))
+    if not raw[fit].std(axis=0).max() > 1e-6 * np.abs(raw[fit]).max():
+        return Reduced(vectors, present, np.zeros(0), int(fit.sum()))  # All vectors are one: no directions at all.
     pca = PCA(kept, random_state=seed).fit(raw[fit])
-    scale = 1 / np.sqrt(max(pca.explained_variance_.sum(), np.finfo(np.float32).tiny))
+    scale = 1 / np.sqrt(pca.explained_variance_.sum())
     vectors[rows, :kept] = scale * (raw @ pca.components_.T.astype(np.float32))
     if missing == "mean":
         vectors[~present, :kept] = scale * (raw[fit].mean(axis=0) @ pca.components_.T)

@@ -7,7 +7,7 @@ tensors are [batch, width] float32. Layer arguments, shapes and limits are those
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from utils.contract import WIDEST
@@ -123,6 +123,27 @@ class Graph:
             if readers > MOST_CONSUMERS:
                 raise GraphError(f"{tensor!r} is read by {readers} layers; HugeCTR allows {MOST_CONSUMERS}")
         return self
+
+    def as_dict(self) -> dict[str, Any]:
+        """The graph as JSON can hold it; ``from_dict`` builds it again."""
+        return {
+            "name": self.name,
+            "slots": [asdict(slot) for slot in self.slots],
+            "layers": [asdict(layer) for layer in self.layers],
+            "widths": self.widths,
+        }
+
+    @classmethod
+    def from_dict(cls, described: Mapping[str, Any]) -> "Graph":
+        """Return the graph that ``as_dict`` described."""
+        graph = cls(described["name"])
+        graph.slots = [Slot(**slot) for slot in described["slots"]]
+        graph.layers = [
+            Layer(**layer | {"bottoms": tuple(layer["bottoms"]), "tops": tuple(layer["tops"])})
+            for layer in described["layers"]
+        ]
+        graph.widths = dict(described["widths"])
+        return graph
 
     def drawing(self) -> tuple[list[tuple[str, str, str]], list[tuple[str, str]]]:
         """Nodes (name, label, kind) and edges for ``graph_drawing``; reshapes are left out."""

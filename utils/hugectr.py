@@ -27,6 +27,10 @@ class Script:
     train_rows: int
     valid_rows: int
     vvgpu: tuple[tuple[int, ...], ...] = ((0,),)
+    """GPUs a node: ((0, 1),) are two of one machine."""
+    table: str = "hugectr_pretrained_embedding.model"
+    snapshot: str = ""
+    """Prefix of the files that hold the trained weights; by default in ``checkpoints/``."""
 
 
 def render(graph: Graph, script: Script) -> str:
@@ -45,10 +49,11 @@ def render(graph: Graph, script: Script) -> str:
         reader_slots="".join(_reader_slot(column, most) for column, most in most_items.items()),
         embeddings="".join(_embedding(slots[column]) for column in CATEGORIES if column in slots),
         layers="".join(_dense(layer) for layer in graph.layers),
-        load="".join(_FROZEN.format(name=name) for name in frozen),
+        load="".join(_FROZEN.format(name=name, table=script.table) for name in frozen),
         epochs=script.epochs,
         display=max(1, steps // 2),
         steps=steps,
+        snapshot=script.snapshot or f"checkpoints/{graph.name}",
         never=script.epochs * steps + 1,
     )
 
@@ -115,7 +120,7 @@ def _literal(value: Any) -> str:
 
 
 _FROZEN = """# The content of every movie, looked up by content_code and never trained.
-model.load_sparse_weights({{"{name}": "hugectr_pretrained_embedding.model"}})
+model.load_sparse_weights({{"{name}": "{table}"}})
 model.freeze_embedding("{name}")
 """
 
@@ -172,7 +177,7 @@ model.summary()
     display={display},
     eval_interval={steps},
     snapshot={never},
-    snapshot_prefix="checkpoints/{name}",
+    snapshot_prefix="{snapshot}",
 )
-model.save_params_to_files(prefix="checkpoints/{name}")
+model.save_params_to_files(prefix="{snapshot}", iter=0)
 '''

@@ -83,11 +83,13 @@ def multimodal(inputs: Inputs, features: str, factors: int = 16, hidden: int = 3
         flagged = [content[part] for part in (name, f"has_{name}") if part in content]
         seen = graph.concat(flagged, f"{name}_flagged", "the vector, and whether it is real or imputed")
         tower = graph.relu(graph.inner_product(seen, hidden, f"{name}_dense"), f"{name}_relu")
+        tower = graph.dropout(tower, 0.5, f"{name}_dropout", "content must not be learned by heart")
         parts.append(graph.inner_product(tower, width, f"{name}_factors"))
     movie = graph.add(parts, "movie", "the id is a residual on the content")
     graph.slice(user, {"user_factors": (0, factors), "user_bias": (factors, width)})
     graph.slice(movie, {"movie_factors": (0, factors), "movie_bias": (factors, width)})
     product = graph.multiply(["user_factors", "movie_factors"], "product")
+    product = graph.dropout(product, 0.3, "product_dropout", "no factor may be relied on alone")
     match = graph.reduce_sum(product, "match", "the dot product of the two towers")
     return graph.loss(graph.add([match, "user_bias", "movie_bias"], "logit"))
 

@@ -1,9 +1,9 @@
 """Run the notebooks in order, headless: ``python -m utils.runner KEY=VALUE ...`` (``make run``).
 
 Each parameter goes to the notebooks that declare it, or to one alone (``03:BATCH_SIZE=16``); one that
-none declares is an error. A notebook whose code, parameters and inputs have not changed since its last complete run, and whose outputs are
-intact, is not run again. Executed notebooks go to ``runs/<DATASET>/`` and carry, in their metadata,
-what that decision needs.
+none declares is an error. A notebook whose code, parameters and inputs have not changed since its last
+complete run, and whose outputs are intact, is not run again. Executed notebooks go to
+``runs/<DATASET>/`` and carry, in their metadata, what that decision needs.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from typing import Any
 import nbformat
 import papermill
 import yaml
+from nbclient.exceptions import DeadKernelError
 
 from utils import artefacts
 from utils.contract import ARTEFACTS
@@ -122,14 +123,14 @@ def _imported(source: str, root: Path) -> Iterable[Path]:
 
 def _state(step: Step, data: Path, root: Path) -> dict[str, Any]:
     """What a run of this step depends on and made, as of now. ``data`` is DATA_DIR/DATASET."""
-    manifest_path = data / "manifest.json"
-    manifest = json.loads(manifest_path.read_text()) if manifest_path.exists() else {}
+    manifest = artefacts.read_manifest(data)
     written = {name: manifest[name] for name in step.writes if name in manifest}
     inputs = {name for entry in written.values() for name in entry["inputs"]}
     outside = {}
     for name, value in step.given.items():
-        if isinstance(value, str) and Path(value).exists():
-            files = [Path(value)] if Path(value).is_file() else sorted(Path(value).rglob("*"))
+        # The data folder changes with every notebook; what counts in it is in the manifest.
+        if isinstance(value, str) and value and name not in ("DATA_DIR", "DATASET") and os.path.exists(root / value):
+            files = [root / value] if (root / value).is_file() else sorted((root / value).rglob("*"))
             outside[name] = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
     return {
         "code": code_of(step, root),
@@ -144,7 +145,10 @@ def is_done(step: Step, executed: Path, data: Path, root: Path = ROOT) -> bool:
     """Whether the step's last complete run still stands: same code, parameters and inputs, outputs intact."""
     if not executed.exists():
         return False
-    record = nbformat.read(executed, 4).metadata.get(RECORD)
+    try:
+        record = nbformat.read(executed, 4).metadata.get(RECORD)
+    except (nbformat.reader.NotJSONError, nbformat.ValidationError, UnicodeDecodeError):
+        return False
     if record is None or json.loads(json.dumps(_state(step, data, root))) != json.loads(json.dumps(record)):
         return False
     if sorted(record["outputs"]) != sorted(name for name in step.writes if name in record["outputs"]):
@@ -184,15 +188,18 @@ def run(step: Step, executed: Path, data: Path, root: Path = ROOT) -> None:
     running.replace(executed)
 
 
-def run_all(given: Mapping[str, Any], root: Path = ROOT) -> int:
-    """Run what is not done yet; return how many notebooks were run."""
+def run_all(given: Mapping[str, Any], root: Path = ROOT, runs: Path | None = None) -> int:
+    """Run what is not done yet; return how many notebooks were run. Executed ones go to ``runs``/DATASET."""
     steps = plan(given, root)
     dataset = given.get("DATASET", next(step.defaults["DATASET"] for step in steps if "DATASET" in step.defaults))
     data_dir = given.get("DATA_DIR", next(step.defaults["DATA_DIR"] for step in steps if "DATA_DIR" in step.defaults))
     dataset_name(dataset)
-    data, executed_count = root / data_dir / dataset, 0
+    if not isinstance(data_dir, str):
+        raise ParameterError(f"DATA_DIR={data_dir!r} must be the path of a folder, as text.")
+    data, done = root / data_dir / dataset, (runs or root / "runs") / dataset
+    executed_count = 0
     for number, step in enumerate(steps, start=1):
-        executed = root / "runs" / dataset / step.path.name
+        executed = done / step.path.name
         label = f"[{number}/{len(steps)}] {step.name}"
         if is_done(step, executed, data, root):
             print(f"{label}: unchanged", flush=True)
@@ -202,7 +209,7 @@ def run_all(given: Mapping[str, Any], root: Path = ROOT) -> int:
         run(step, executed, data, root)
         executed_count += 1
         print(f"{label}: {time.monotonic() - started:.0f} s", flush=True)
-    print(f"Executed notebooks: runs/{dataset}/   Files: {data_dir}/{dataset}/", flush=True)
+    print(f"Executed notebooks: {os.path.relpath(done, root)}/   Files: {os.path.relpath(data, root)}/", flush=True)
     return executed_count
 
 
@@ -227,7 +234,14 @@ def main(arguments: list[str] | None = None) -> int:
             f"\nFAILED: {error.ename}: {error.evalue}\n(cell {error.exec_count} of the notebook above)", file=sys.stderr
         )
         return 1
-    except (ParameterError, OSError) as error:
+    except DeadKernelError:
+        print(
+            "\nFAILED: the notebook's process was killed, most often because memory ran out. "
+            "Lower BATCH_SIZE or PART_SIZE, or free some memory, and run this again: it goes on where it stopped.",
+            file=sys.stderr,
+        )
+        return 1
+    except (ParameterError, artefacts.HandOffError, OSError) as error:
         print(f"FAILED: {error}", file=sys.stderr)
         return 1
     return 0

@@ -4,15 +4,16 @@ A study holds what all runs share (splits, content table, catalogue) and proves 
 rows are the raw rows they claim to be.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from utils import etl, evaluation, ranking, training
+from utils import checkpoints, etl, evaluation, ranking, training
 from utils.artefacts import HandOffError, Store
 from utils.content import ContentTable
 from utils.models import MODELS, Inputs
@@ -47,14 +48,16 @@ class Study:
     catalogue: Catalogue
     users: np.ndarray
     user_codes: np.ndarray
+    fit: Callable[[training.Job, Path], Run]
     rows: list[dict[str, Any]] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
     scores: dict[tuple[str, str, int, str], np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def open(
-        cls, store: Store, movies: pa.Table, codes: pa.Table, content: ContentTable, settings: Settings, trainer: str
-    ) -> "Study":
+        cls, store: Store, movies: pa.Table, codes: pa.Table, content: ContentTable, settings: Settings, trainer: str,
+        fit: Callable[[training.Job, Path], Run],
+    ) -> "Study":  # fmt: skip
         """Read the splits of 06 and check each encoded row against the raw row that it stands for."""
         layout = store.metadata("movie_codes")
         rows, most = layout["rows"], layout["most_genres"]
@@ -78,6 +81,7 @@ class Study:
             content=content,
             settings=settings,
             trainer=trainer,
+            fit=fit,
             split_name=store.manifest().get("train", {}).get("parameters", {}).get("SPLIT", "random"),
             raw=raw,
             splits={name: Split.of(columns) for name, columns in encoded.items()},
@@ -92,9 +96,8 @@ class Study:
         movie_rows = self.catalogue.codes["movieId_duplicate"]
         frozen = training.knocked_out(self.content.vectors, features, movie_rows, seed)
         train, monitor = self.splits["train"], self.splits["valid"]
-        run = training.fit_or_resume(
-            self.store, graph, features, train, frozen, self.inputs, self.settings, seed, monitor
-        )
+        job = training.Job(graph, train, monitor, frozen, self.inputs, self.settings, seed)
+        run = checkpoints.fit_or_resume(self.store, job, features, self.trainer, self.fit)
         tags = {"model": model, "features": features, "seed": seed}
         self.history += [tags | epoch for epoch in run.history]
         tags |= {"trainer": self.trainer, "split": self.split_name}

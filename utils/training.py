@@ -1,24 +1,19 @@
-"""Stage 07: train the PyTorch twin, score splits and the whole catalogue, keep finished runs as checkpoints.
+"""Stage 07: train the PyTorch twin, score splits and the whole catalogue.
 
-A run is one (model, feature set, seed). Finished runs are kept in ``checkpoints/`` under a fingerprint
-of everything they depend on, so a notebook that was killed goes on with the first unfinished run.
+A run is one (model, feature set, seed). ``utils.checkpoints`` keeps finished runs.
 """
 
-import hashlib
 import importlib.util
-import json
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from utils import artefacts, parameters
+from utils import parameters
 from utils.evaluation import auc
 from utils.graph import Graph
 from utils.models import FEATURE_SETS, MODELS, Inputs
@@ -41,6 +36,10 @@ class Settings:
     epochs: int
     batch_size: int
     learning_rate: float
+
+    def __post_init__(self) -> None:
+        """Raise ParameterError for a learning rate that cannot be used; ``check_parameters`` checks the rest."""
+        parameters.fraction("LEARNING_RATE", self.learning_rate, zero=False)
 
 
 @dataclass(frozen=True)
@@ -74,25 +73,36 @@ class Run:
 
 
 def check_parameters(
-    trainer: object, model: object, features: object, epochs: object, batch_size: object, seeds: object
+    trainer: object,
+    model: object,
+    features: object,
+    epochs: object,
+    batch_size: object,
+    seeds: object,
+    num_procs: object,
 ) -> tuple[str, list[str], list[int]]:
     """Return the trainer to use, the feature sets and the seeds, or raise ParameterError."""
     parameters.choice("TRAINER", trainer, ("auto", "hugectr", "torch"))
     parameters.choice("MODEL", model, tuple(MODELS))
     parameters.whole("EPOCHS", epochs)
     parameters.whole("BATCH_SIZE", batch_size)
-    wanted = features.split(",") if isinstance(features, str) else features
+    parameters.whole("NUM_PROCS", num_procs)
+    wanted = [name.strip() for name in features.split(",")] if isinstance(features, str) else features
     known = list(FEATURE_SETS)
     known += [f"{name}({knock_out})" for name in FEATURE_SETS[2:] for knock_out in KNOCK_OUTS]
     if not isinstance(wanted, (list, tuple)) or not wanted:
         raise parameters.ParameterError(f"FEATURES={features!r} must name one feature set or a list of them.")
     for name in wanted:
         parameters.choice("FEATURES", name, known)
+        if list(wanted).count(name) > 1:
+            raise parameters.ParameterError(f"FEATURES={features!r} names {name!r} twice.")
     chosen = [seeds] if isinstance(seeds, int) else seeds
-    if not isinstance(chosen, (list, tuple)) or not chosen or len(set(chosen)) != len(chosen):
+    if not isinstance(chosen, (list, tuple)) or not chosen:
         raise parameters.ParameterError(f"SEEDS={seeds!r} must be a list of different whole numbers.")
     for seed in chosen:
         parameters.whole("SEEDS", seed, least=0, most=2**32 - 1)
+    if len(set(chosen)) != len(chosen):
+        raise parameters.ParameterError(f"SEEDS={seeds!r} must be a list of different whole numbers.")
     return _trainer(str(trainer)), list(wanted), list(chosen)
 
 
@@ -135,42 +145,82 @@ def seen_codes(train: Split, inputs: Inputs) -> dict[str, Tensor]:
     return seen
 
 
-def fit(
-    graph: Graph, train: Split, frozen: np.ndarray, inputs: Inputs, settings: Settings, seed: int, monitor: Split
-) -> Run:
-    """Train a twin of ``graph``; each epoch reads all rows once in a new order. ``monitor`` gives the curve's AUC."""
-    torch.manual_seed(seed)
-    twin = Twin(graph, {"movieId_duplicate": torch.from_numpy(frozen)}, seen_codes(train, inputs), seed)
+@dataclass(frozen=True)
+class Job:
+    """All that one run is trained from. ``frozen`` float32 [rows, width] is its content table."""
+
+    graph: Graph
+    train: Split
+    monitor: Split
+    frozen: np.ndarray
+    inputs: Inputs
+    settings: Settings
+    seed: int
+
+    def twin(self, device: str | torch.device = "cpu") -> Twin:
+        """Return the untrained twin on ``device``."""
+        return Twin(
+            self.graph,
+            {"movieId_duplicate": torch.from_numpy(self.frozen)},
+            seen_codes(self.train, self.inputs),
+            self.seed,
+        ).to(device)
+
+
+def device_of(rank: int = 0) -> torch.device:
+    """Return the GPU of this process where there is one, else the CPU."""
+    return torch.device("cuda", rank % torch.cuda.device_count()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def fit(job: Job, rank: int = 0, ranks: int = 1) -> Run:
+    """Train a twin; each epoch reads all rows once in a new order. ``job.monitor`` gives the curve's AUC.
+
+    With several ``ranks`` (processes of one torch.distributed group) each takes its share of every batch
+    and gradients are averaged, so the steps are those of one process up to rounding.
+    """
+    torch.manual_seed(job.seed)
+    device = device_of(rank)
+    twin = job.twin(device)
+    module: nn.Module = nn.parallel.DistributedDataParallel(twin) if ranks > 1 else twin
     trainable = [parameter for parameter in twin.parameters() if parameter.requires_grad]
-    optimizer = HugeCTRAdam(trainable, settings.learning_rate)
-    history = []
-    epochs = tqdm(range(settings.epochs), desc=f"{graph.name}, seed {seed}", unit="epoch", leave=False)
-    watched = monitor.head(MONITOR_ROWS)
+    optimizer = HugeCTRAdam(trainable, job.settings.learning_rate)
+    history: list[dict[str, float]] = []
+    watched = job.monitor.head(MONITOR_ROWS)
+    name = f"{job.graph.name}, seed {job.seed}"
+    epochs = tqdm(range(job.settings.epochs), desc=name, unit="epoch", leave=False, disable=rank > 0)
     for epoch in epochs:
-        started, total = time.monotonic(), 0.0
-        for codes, label in _batches(train, graph, settings.batch_size):
-            loss = nn.functional.binary_cross_entropy_with_logits(twin(codes), label)
+        started, total, rows = time.monotonic(), 0.0, 0
+        for codes, label in _batches(job, rank, ranks):
+            codes, label = {name: values.to(device) for name, values in codes.items()}, label.to(device)
+            loss = nn.functional.binary_cross_entropy_with_logits(module(codes), label)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            total += loss.item() * len(label)
+            total, rows = total + loss.item() * len(label), rows + len(label)
         seconds = time.monotonic() - started
         twin.eval()
         valid_auc = auc(watched.label.numpy(), score(twin, watched)) if len(watched) else float("nan")
         twin.train()
         history.append(
-            {"epoch": epoch + 1, "train_loss": total / len(train), "valid_auc": valid_auc, "seconds": seconds}
+            {"epoch": epoch + 1, "train_loss": total / max(1, rows), "valid_auc": valid_auc, "seconds": seconds}
         )
         epochs.set_postfix(loss=f"{history[-1]['train_loss']:.4f}")
     return Run(twin.eval(), history, resumed=False)
 
 
-def _batches(split: Split, graph: Graph, size: int) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
-    order = torch.randperm(len(split))
-    columns = {slot.column: split.codes[slot.column].index_select(0, order) for slot in graph.slots}
-    label = split.label.index_select(0, order)
-    for start in range(0, len(split), size):
-        yield {name: values[start : start + size] for name, values in columns.items()}, label[start : start + size]
+def _batches(job: Job, rank: int, ranks: int) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+    """Yield this rank's rows of each batch. Ranks draw the same order; a batch is cut in equal shares.
+
+    The last batch drops the few rows that cannot be shared equally, so that gradients stay plain means.
+    """
+    order = torch.randperm(len(job.train))
+    for start in range(0, len(order), job.settings.batch_size):
+        batch = order[start : start + job.settings.batch_size]
+        share = len(batch) // ranks
+        if share:
+            rows = batch[rank * share : (rank + 1) * share]
+            codes = {slot.column: job.train.codes[slot.column].index_select(0, rows) for slot in job.graph.slots}
+            yield codes, job.train.label.index_select(0, rows)
 
 
 def score(twin: Twin, split: Split) -> np.ndarray:
@@ -178,47 +228,21 @@ def score(twin: Twin, split: Split) -> np.ndarray:
     parts = []
     with torch.inference_mode():
         for start in range(0, len(split), SCORE_ROWS):
-            codes = {slot.column: split.codes[slot.column][start : start + SCORE_ROWS] for slot in twin.graph.slots}
-            parts.append(torch.sigmoid(twin(codes)).numpy())
+            columns = {slot.column: split.codes[slot.column] for slot in twin.graph.slots}
+            codes = {name: values[start : start + SCORE_ROWS].to(twin.device) for name, values in columns.items()}
+            parts.append(torch.sigmoid(twin(codes)).cpu().numpy())
     return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
 
 def score_catalogue(twin: Twin, users: np.ndarray, movies: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return the probabilities float32 [users, movies] of user codes int [users] with every movie."""
-    columns = {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in movies.items()}
+    columns = {name: torch.from_numpy(np.ascontiguousarray(values)).to(twin.device) for name, values in movies.items()}
+    keys = torch.from_numpy(users).to(twin.device)
     widest = max(twin.graph.widths.values())
     block = max(1, GRID_NUMBERS // (widest * max(1, len(columns["movieId"]))))
     with torch.inference_mode():
         rows = [
-            torch.sigmoid(twin.grid({"userId": torch.from_numpy(users[start : start + block])}, columns)).numpy()
+            torch.sigmoid(twin.grid({"userId": keys[start : start + block]}, columns)).cpu().numpy()
             for start in range(0, len(users), block)
         ]
     return np.concatenate(rows) if rows else np.zeros((0, len(columns["movieId"])), np.float32)
-
-
-def fit_or_resume(
-    store: artefacts.Store, graph: Graph, features: str, train: Split, frozen: np.ndarray, inputs: Inputs,
-    settings: Settings, seed: int, monitor: Split,
-) -> Run:  # fmt: skip
-    """As ``fit``, but a run that is finished already is read from ``checkpoints/`` instead of trained again."""
-    depends_on = [asdict(settings), seed, features, [asdict(layer) for layer in graph.layers], asdict(inputs)]
-    digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True, default=str).encode())
-    digest.update(str(store.manifest().get("train-hugectr", {}).get("sha256")).encode())
-    digest.update(hashlib.sha256(np.ascontiguousarray(frozen)).digest())
-    name = "".join(character if character.isalnum() else "-" for character in features).strip("-")
-    path = store.path("checkpoints") / f"{graph.name}_{name}_{seed}_{digest.hexdigest()[:12]}.pt"
-    if path.exists():
-        return _load(path, graph, train, frozen, inputs, seed)
-    run = fit(graph, train, frozen, inputs, settings, seed, monitor)
-    path.parent.mkdir(exist_ok=True)
-    state = {key: value for key, value in run.twin.state_dict().items() if key != "tables.movieId_duplicate.weight"}
-    with artefacts.writing(path) as temporary:
-        torch.save({"state": state, "history": run.history}, temporary)
-    return run
-
-
-def _load(path: Path, graph: Graph, train: Split, frozen: np.ndarray, inputs: Inputs, seed: int) -> Run:
-    saved: dict[str, Any] = torch.load(path, weights_only=True)
-    twin = Twin(graph, {"movieId_duplicate": torch.from_numpy(frozen)}, seen_codes(train, inputs), seed)
-    twin.load_state_dict(saved["state"], strict=False)
-    return Run(twin.eval(), saved["history"], resumed=True)

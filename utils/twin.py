@@ -26,6 +26,7 @@ class Twin(nn.Module):
         """``frozen``: column to table [rows, width]. ``seen``: column to bool [rows], true for the codes in train."""
         super().__init__()
         self.graph = graph
+        self.seen = seen
         generator = torch.Generator().manual_seed(seed)
         self.tables = nn.ModuleDict({slot.column: _table(slot, frozen, seen, generator) for slot in graph.slots})
         self.linears = nn.ModuleDict(
@@ -36,7 +37,13 @@ class Twin(nn.Module):
             }
         )
         self._slots_behind = graph.slots_behind()
+        self._dots = _dot_products(graph)
         self._once = {slot.column for slot in graph.slots if slot.frozen and slot.most_items == 1}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
 
     def forward(self, codes: Mapping[str, Tensor]) -> Tensor:
         """Return logits [batch] for the codes of a batch."""
@@ -52,27 +59,46 @@ class Twin(nn.Module):
         """Return the logits [users, movies] of every user with every movie.
 
         ``users`` and ``movies`` share the columns between them. What depends on a user or on a movie
-        alone is computed once for each; only the layers where they meet see every pair.
+        alone is computed once for each; only the layers where they meet see every pair, and a dot
+        product of the two is a matrix product.
         """
         values = {}
         for slot in self.graph.slots:
             rows = self._look_up(slot, users[slot.column] if slot.column in users else movies[slot.column])
             values[f"{slot.column}_embedding"] = rows[:, None] if slot.column in users else rows[None]
-        return self._run(values, {}).squeeze(2)
+        return self._run(values, {}, self._dots).squeeze(2)
 
     def _look_up(self, slot: Slot, keys: Tensor) -> Tensor:
         rows = self.tables[slot.column](keys)
         return rows.sum(-2) if slot.most_items > 1 else rows
 
-    def _run(self, values: dict[str, Tensor], inverse: Mapping[str, Tensor]) -> Tensor:
-        """Evaluate the layers. Values may have any leading dimensions that broadcast; ``inverse`` undoes ``unique``."""
+    def _run(
+        self,
+        values: dict[str, Tensor],
+        inverse: Mapping[str, Tensor],
+        dots: Mapping[str, tuple[str, ...]] | None = None,
+    ) -> Tensor:
+        """Evaluate the layers. Values may have any leading dimensions that broadcast; ``inverse`` undoes ``unique``.
+
+        ``dots`` (see ``_dot_products``) are computed as matrix products of [users, 1, w] and [1, movies, w].
+        """
+        dots = dots or {}
+        skipped = {name for _, _, *inner in dots.values() for name in inner}
         short = {f"{column}_embedding": column for column in inverse}
         for layer in self.graph.layers:
             if layer.kind == "BinaryCrossEntropyLoss":
                 break
+            if layer.tops[0] in skipped:
+                continue
+            if layer.tops[0] in dots:
+                users, movies, *_ = dots[layer.tops[0]]
+                if values[users].shape[1] > 1 or values[movies].shape[0] > 1:
+                    users, movies = movies, users
+                values[layer.tops[0]] = (values[users].squeeze(1) @ values[movies].squeeze(0).T)[..., None]
+                continue
             columns = self._slots_behind[layer.tops[0]]
             alone = next(iter(columns)) if len(columns) == 1 else None
-            if alone in inverse and layer.kind != "Dropout":
+            if alone in inverse and layer.kind != "Dropout" and all(bottom in short for bottom in layer.bottoms):
                 short |= dict.fromkeys(layer.tops, alone)
             inputs = []
             for bottom in layer.bottoms:
@@ -80,11 +106,11 @@ class Twin(nn.Module):
                 if bottom in short and layer.tops[0] not in short:
                     value = value.index_select(0, inverse[short[bottom]])
                 inputs.append(value)
-            values |= dict(zip(layer.tops, self._apply(layer, inputs), strict=True))
+            values |= dict(zip(layer.tops, self._evaluate(layer, inputs), strict=True))
         logit = values[self.graph.logit]
         return logit.index_select(0, inverse[short[self.graph.logit]]) if self.graph.logit in short else logit
 
-    def _apply(self, layer: Layer, inputs: list[Tensor]) -> list[Tensor]:
+    def _evaluate(self, layer: Layer, inputs: list[Tensor]) -> list[Tensor]:
         if layer.kind == "InnerProduct":
             return [self.linears[layer.tops[0]](inputs[0])]
         if layer.kind == "Slice":
@@ -92,6 +118,33 @@ class Twin(nn.Module):
         if layer.kind == "Dropout":
             return [nn.functional.dropout(inputs[0], layer.arguments["dropout_rate"], self.training)]
         return [_OPERATIONS[layer.kind](inputs)]
+
+
+def _dot_products(graph: Graph) -> dict[str, tuple[str, ...]]:
+    """Find the sums of an elementwise product of a user's and a movie's tensor: the sum to its two factors.
+
+    After the two factors come the tensors in between (the product, and its dropout), which nothing else
+    may read.
+    """
+    readers: dict[str, list[Layer]] = {}
+    for layer in graph.layers:
+        for bottom in layer.bottoms:
+            readers.setdefault(bottom, []).append(layer)
+    behind, found = graph.slots_behind(), {}
+    for layer in graph.layers:
+        if layer.kind != "ElementwiseMultiply" or len(layer.bottoms) != 2:
+            continue
+        if sum(behind[bottom] == {"userId"} for bottom in layer.bottoms) != 1:
+            continue
+        if any("userId" in behind[bottom] and behind[bottom] != {"userId"} for bottom in layer.bottoms):
+            continue
+        inner = [layer.tops[0]]
+        while len(readers.get(inner[-1], [])) == 1 and readers[inner[-1]][0].kind == "Dropout":
+            inner.append(readers[inner[-1]][0].tops[0])
+        last = readers.get(inner[-1], [])
+        if len(last) == 1 and last[0].kind == "ReduceSum":
+            found[last[0].tops[0]] = (*layer.bottoms, *inner)
+    return found
 
 
 def _concat(inputs: list[Tensor]) -> Tensor:

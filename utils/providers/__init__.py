@@ -1,13 +1,49 @@
-"""What a provider of enrichment hands over: a picture that is decoded only when it must be, or a refusal."""
+"""What a provider of enrichment is, and what it hands over: a picture, a text, or the reason why there is none."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from PIL import Image
 
+from utils.movie import Movie
 
-class Refused(ValueError):
-    """A provider found something for a movie that cannot be used; the message is a short reason for the report."""
+
+class NotGiven(ValueError):
+    """A provider has nothing to give for a movie; the message is a short reason for the report.
+
+    ``attempts`` counts what it took to find out: requests sent, or files looked at.
+    """
+
+    outcome = "missing"
+
+    def __init__(self, reason: str, attempts: int = 1) -> None:
+        super().__init__(reason)
+        self.attempts = attempts
+
+
+class Missing(NotGiven):
+    """The provider knows that it has none."""
+
+
+class Refused(NotGiven):
+    """The provider found something for a movie that cannot be used."""
+
+    outcome = "refused"
+
+
+class Failed(NotGiven):
+    """The provider could not be asked; another time it may have it."""
+
+    outcome = "failed"
+
+
+@dataclass(frozen=True)
+class Synopsis:
+    """A text on offer. ``detail`` is for the report: licence, address, language. ``attempts`` as in ``NotGiven``."""
+
+    text: str
+    detail: str | None = None
+    attempts: int = 1
 
 
 @dataclass(frozen=True)
@@ -16,8 +52,39 @@ class Picture:
 
     ``fingerprint`` names its content (a hash of the file, or of the facts it is drawn from), so that a
     poster already in place is known again without work. ``image`` decodes or draws it as RGB, and
-    raises ``images.ImageRefused`` where that fails.
+    raises ``images.ImageRefused`` where that fails. ``detail`` and ``attempts`` as in ``Synopsis``.
     """
 
     fingerprint: str
     image: Callable[[], Image.Image]
+    detail: str | None = None
+    attempts: int = 1
+
+
+class Provider:
+    """A source of posters and synopses; it is asked from several threads at once."""
+
+    name: str
+    workers: int | None = None
+    """From how many threads to ask, or None for as many as pictures are decoded with."""
+
+    def describe(self) -> str:
+        """Return one line for the reader: what this source is and holds, and what of it was set aside."""
+        raise NotImplementedError
+
+    def prepare(self, lacking: Mapping[str, Sequence[Movie]]) -> None:
+        """Get ready to be asked for "poster" and "synopsis" of these movies: for sources that answer in batches."""
+
+    def stop(self) -> None:
+        """End what is under way in other threads, soon: the reader has pressed Ctrl-C. ``prepare`` undoes it."""
+
+    def synopsis(self, movie: Movie) -> Synopsis | None:
+        """Return a text; None, or Missing raised, where it has none; raise Refused or Failed like ``poster``."""
+        raise NotImplementedError
+
+    def poster(self, movie: Movie, size: tuple[int, int]) -> Picture | None:
+        """Return a picture not yet decoded; None, or Missing raised, where it has none; raise Refused or Failed.
+
+        ``size`` (width, height) in pixels is what the poster will be scaled to.
+        """
+        raise NotImplementedError

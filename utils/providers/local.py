@@ -20,7 +20,7 @@ from PIL import Image
 from utils import images
 from utils.movie import Movie
 from utils.parameters import ParameterError
-from utils.providers import Picture, Refused
+from utils.providers import Picture, Provider, Refused, Synopsis
 
 POSTER_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 """In order of preference where a movie has several files."""
@@ -31,7 +31,7 @@ T = TypeVar("T")
 _BLANKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 
 
-class Local:
+class Local(Provider):
     """A folder of the reader's own, opened and checked against the catalogue's ids."""
 
     name = "local"
@@ -64,9 +64,10 @@ class Local:
         """Return what the folder holds and what of it was set aside."""
         return f"local: {'; '.join(self._notes)} in {self.folder.name}/"
 
-    def synopsis(self, movie: Movie) -> str | None:
+    def synopsis(self, movie: Movie) -> Synopsis | None:
         """Return the movie's text, cleaned; None where the file has none or a blank one."""
-        return self._synopses.get(movie.movieId)
+        text = self._synopses.get(movie.movieId)
+        return None if text is None else Synopsis(text)
 
     def poster(self, movie: Movie, size: tuple[int, int]) -> Picture | None:
         """Return the movie's picture file. Raises Refused for a link that leaves the folder."""

@@ -1,0 +1,33 @@
+"""Enriches from the fake TMDB in a process of its own, to be killed: data folder and catalogue are its arguments."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from utils.answers import FILE, Answers
+from utils.artefacts import open_store
+from utils.enrichment import enrich
+from utils.fetcher import Fetcher, Limits
+from utils.providers.tmdb import open_tmdb
+
+CONNECTIONS = 24
+LIMITS = Limits(
+    attempts=4, connect=5, stall=1.0, deadline=2.0, back_off=0.02, longest_back_off=0.2, longest_wait=5, failures=20
+)
+
+if __name__ == "__main__":
+    data, catalogue = Path(sys.argv[1]), Path(sys.argv[2])
+    logging.basicConfig(filename=data / "debug.log", level=logging.DEBUG)
+    logging.getLogger("PIL").setLevel(logging.INFO)
+    store = open_store(data, "ml-25m", 42, "02-Data-Enrichment")
+    answers = Answers(store.folder / FILE)
+    fetcher = Fetcher(1000, LIMITS, connections=CONNECTIONS)
+    tmdb = open_tmdb(fetcher, answers, accept_terms=True, environment=os.environ)
+    print(tmdb.describe())
+    enriched, report = enrich(store, pq.read_table(catalogue), [tmdb], (64, 96))
+    store.write("enriched", enriched)
+    store.write("enrichment_report", report)
+    print(f"{fetcher.requests} requests")

@@ -1,0 +1,347 @@
+"""Training: parameters, controls, resuming, and that a model learns what there is to learn and nothing else."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import Open
+
+from utils import checkpoints, training
+from utils.artefacts import Store
+from utils.evaluation import auc
+from utils.models import MODELS, Inputs
+from utils.parameters import ParameterError
+from utils.training import Job, Run, Settings, Split
+
+FULL = "ids+genres+poster+text"
+SETTINGS = Settings(epochs=2, batch_size=64, learning_rate=0.01)
+
+
+@pytest.fixture
+def split(encoded: dict[str, np.ndarray]) -> Split:
+    return Split.of(encoded)
+
+
+@pytest.fixture
+def store(open_for: Open) -> Store:
+    return open_for("checkpoints")
+
+
+# Parameters
+
+
+def check(**changes: object) -> tuple[str, list[str], list[int]]:
+    arguments = {
+        "trainer": "torch", "model": "seed", "features": ["ids"], "epochs": 1, "batch_size": 8, "seeds": [1],
+        "num_procs": 1,
+    }  # fmt: skip
+    return training.check_parameters(**(arguments | changes))
+
+
+def test_parameters_that_can_be_used() -> None:
+    assert check() == ("torch", ["ids"], [1])
+    assert check(features="ids", seeds=5) == ("torch", ["ids"], [5])
+    assert check(features="ids, ids+genres")[1] == ["ids", "ids+genres"]
+    assert check(features=(FULL, f"{FULL}(random)"), seeds=(0, 2**32 - 1))[1:] == (
+        [FULL, f"{FULL}(random)"],
+        [0, 2**32 - 1],
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({"trainer": "keras"}, "TRAINER='keras' is not known. Choose one of: 'auto', 'hugectr', 'torch'."),
+        ({"model": "deep"}, "MODEL='deep' is not known. Choose one of: 'seed', 'multimodal'."),
+        ({"features": "ids+poster"}, r"FEATURES='ids\+poster' is not known. Choose one of: 'ids', 'ids\+genres'"),
+        ({"features": "ids+genres(shuffled)"}, r"FEATURES='ids\+genres\(shuffled\)' is not known"),
+        ({"features": []}, r"FEATURES=\[\] must name one feature set or a list of them."),
+        ({"features": None}, "FEATURES=None must name one feature set"),
+        ({"features": ["ids", "ids"]}, r"FEATURES=\['ids', 'ids'\] names 'ids' twice."),
+        ({"epochs": 0}, "EPOCHS=0 must be a whole number of at least 1."),
+        ({"batch_size": 0.5}, "BATCH_SIZE=0.5 must be a whole number of at least 1."),
+        ({"seeds": []}, r"SEEDS=\[\] must be a list of different whole numbers."),
+        ({"seeds": [1, 1]}, r"SEEDS=\[1, 1\] must be a list of different whole numbers."),
+        ({"seeds": "1"}, "SEEDS='1' must be a list of different whole numbers."),
+        ({"seeds": [-1]}, "SEEDS=-1 must be a whole number of at least 0"),
+        ({"seeds": [[1]]}, r"SEEDS=\[1\] must be a whole number"),
+        ({"seeds": True}, "SEEDS=True must be a whole number"),
+        ({"num_procs": 0}, "NUM_PROCS=0 must be a whole number of at least 1."),
+    ],
+)
+def test_parameters_that_are_refused(changes: dict[str, object], wanted: str) -> None:
+    with pytest.raises(ParameterError, match=wanted):
+        check(**changes)
+
+
+@pytest.mark.parametrize("rate", [0, -0.1, 1, "fast", None, float("nan")])
+def test_learning_rates_that_are_refused(rate: object) -> None:
+    with pytest.raises(ParameterError, match=r"LEARNING_RATE=.* must be a number of more than 0 and less than 1."):
+        Settings(1, 8, rate)
+
+
+@pytest.mark.parametrize(
+    ("hugectr", "gpu", "lacking"), [(False, True, "hugectr cannot be imported"), (True, False, "no GPU is present")]
+)
+def test_hugectr_where_it_cannot_run(hugectr: bool, gpu: bool, lacking: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training.importlib.util, "find_spec", lambda name: object() if hugectr else None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    wanted = rf'TRAINER="hugectr" cannot run here: {lacking}. Use TRAINER="torch" \(the same model in PyTorch\)'
+    with pytest.raises(ParameterError, match=wanted):
+        check(trainer="hugectr")
+    assert check(trainer="auto")[0] == "torch"
+
+
+def test_hugectr_where_it_can_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert [check(trainer=name)[0] for name in ("auto", "hugectr", "torch")] == ["hugectr", "hugectr", "torch"]
+
+
+# Controls
+
+MOVIE_ROWS = np.arange(3, 403)
+
+
+@pytest.fixture
+def table() -> np.ndarray:
+    return np.random.default_rng(0).normal([1, -5, 0], [1, 0.1, 10], (403, 3)).astype(np.float32)
+
+
+def test_no_control_no_change(table: np.ndarray) -> None:
+    assert training.knocked_out(table, FULL, MOVIE_ROWS, 1) is table
+
+
+def test_shuffled_vectors_are_those_of_other_movies(table: np.ndarray) -> None:
+    before = table.copy()
+    shuffled = training.knocked_out(table, f"{FULL}(shuffled)", MOVIE_ROWS, 1)
+    assert np.array_equal(table, before)
+    assert np.array_equal(shuffled[:3], table[:3])
+    assert sorted(shuffled[3:].tolist()) == sorted(table[3:].tolist())
+    assert (shuffled[3:] == table[3:]).all(axis=1).mean() < 0.02
+    assert np.array_equal(shuffled, training.knocked_out(table, f"{FULL}(shuffled)", MOVIE_ROWS, 1))
+    assert not np.array_equal(shuffled, training.knocked_out(table, f"{FULL}(shuffled)", MOVIE_ROWS, 2))
+
+
+def test_only_movie_rows_are_shuffled(table: np.ndarray) -> None:
+    rows = MOVIE_ROWS[::2]
+    shuffled = training.knocked_out(table, f"{FULL}(shuffled)", rows, 1)
+    others = np.setdiff1d(np.arange(len(table)), rows)
+    assert np.array_equal(shuffled[others], table[others])
+    assert sorted(shuffled[rows].tolist()) == sorted(table[rows].tolist())
+
+
+def test_random_vectors_have_the_columns_mean_and_deviation(table: np.ndarray) -> None:
+    noise = training.knocked_out(table, f"{FULL}(random)", MOVIE_ROWS, 1)
+    assert noise.dtype == np.float32
+    assert np.array_equal(noise[:3], table[:3])
+    own, random = table[3:], noise[3:]
+    assert np.abs((random.mean(0) - own.mean(0)) / own.std(0)).max() < 0.2
+    assert random.std(0) == pytest.approx(own.std(0), rel=0.15)
+    assert np.abs([np.corrcoef(own[:, c], random[:, c])[0, 1] for c in range(3)]).max() < 0.2
+
+
+def test_seen_codes(split: Split, inputs: Inputs) -> None:
+    seen = training.seen_codes(split, inputs)
+    for column, rows in (("userId", inputs.users), ("movieId", inputs.movies), ("genres", inputs.genres)):
+        assert set(np.flatnonzero(seen[column].numpy())) == set(split.codes[column].unique().tolist())
+        assert len(seen[column]) == rows
+
+
+# Fitting and scoring
+
+
+@pytest.fixture
+def job(split: Split, frozen: np.ndarray, inputs: Inputs) -> Job:
+    return Job(MODELS["multimodal"](inputs, FULL), split, split, frozen, inputs, SETTINGS, seed=1)
+
+
+def taste(inputs: Inputs, rows: int, seed: int) -> Split:
+    """A learnable world: a user likes a movie if both their numbers are odd, or both even."""
+    generator = np.random.default_rng(seed)
+    user = generator.integers(3, inputs.users, rows)
+    movie = generator.integers(3, inputs.movies, rows)
+    codes = {
+        "userId": user,
+        "movieId": movie,
+        "genres": np.full((rows, inputs.most_genres), 3),
+        "movieId_duplicate": movie,
+    }
+    label = (user % 2 == movie % 2).astype(np.float32)
+    return Split.of({name: values.astype(np.int32) for name, values in codes.items()} | {"label": label})
+
+
+def reached(run: Run, split: Split) -> float:
+    return auc(split.label.numpy(), training.score(run.twin, split))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_it_learns_what_can_be_learned_and_no_more(model: str, job: Job, inputs: Inputs) -> None:
+    train, valid = taste(inputs, 1500, 0), taste(inputs, 600, 1)
+    settings = Settings(epochs=25, batch_size=128, learning_rate=0.02)
+    world = replace(job, graph=MODELS[model](inputs, "ids"), train=train, monitor=valid, settings=settings)
+    run = training.fit(world)
+    assert reached(run, valid) > 0.95
+    assert run.history[-1]["train_loss"] < run.history[0]["train_loss"]
+    assert run.history[-1]["valid_auc"] == reached(run, valid)
+    assert [epoch["epoch"] for epoch in run.history] == list(range(1, 26))
+    assert not run.twin.training
+    assert not run.resumed
+
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
+    nothing = training.fit(replace(world, train=replace(train, label=train.label[order])))
+    assert 0.35 < reached(nothing, valid) < 0.65
+
+
+def test_content_tells_new_movies_apart(job: Job, frozen: np.ndarray, inputs: Inputs) -> None:
+    """Half the movies are never trained on; their vectors say what they are, and only the true vectors do."""
+    every = taste(inputs, 4000, 0)
+    known = every.codes["movieId"] < 13
+    train, cold = (
+        Split({name: values[rows] for name, values in every.codes.items()}, every.label[rows])
+        for rows in (known, ~known)
+    )
+    cold.codes["movieId"][:] = 2
+    train.codes["movieId"][::3] = 2
+    true, none = frozen.copy(), frozen.copy()
+    true[:, 0] = np.where(np.arange(len(frozen)) % 2, 1.0, -1.0)
+    none[:, 0] = 0
+    settings = Settings(epochs=20, batch_size=128, learning_rate=0.02)
+    graph = MODELS["multimodal"](inputs, "ids+genres+poster")
+    world = replace(job, graph=graph, train=train, monitor=cold, settings=settings)
+    assert reached(training.fit(replace(world, frozen=true)), cold) > 0.85
+    assert reached(training.fit(replace(world, frozen=none)), cold) < 0.7
+
+
+def test_the_seed_decides_the_run(job: Job, split: Split) -> None:
+    scores = []
+    for seed in (1, 1, 2):
+        torch.rand(5)
+        scores.append(training.score(training.fit(replace(job, seed=seed)).twin, split))
+    assert np.array_equal(scores[0], scores[1])
+    assert not np.allclose(scores[0], scores[2])
+
+
+def test_watching_does_not_change_the_run(job: Job, split: Split) -> None:
+    watched, blind = (training.fit(replace(job, monitor=part)) for part in (split, split.head(0)))
+    assert np.array_equal(training.score(watched.twin, split), training.score(blind.twin, split))
+    assert np.isnan(blind.history[0]["valid_auc"])
+
+
+@pytest.mark.parametrize("size", [64, 400, 1000])
+def test_an_epoch_reads_every_row_once(job: Job, size: int) -> None:
+    numbered = replace(job.train, label=torch.arange(400.0))
+    batches = list(training._batches(replace(job, train=numbered, settings=Settings(1, size, 0.1)), 0, 1))
+    labels = torch.cat([label for _, label in batches])
+    assert sorted(labels.tolist()) == list(range(400))
+    assert labels.tolist() != list(range(400))
+    assert {len(label) for _, label in batches[:-1]} <= {size}
+    codes, label = batches[0]
+    rows = label.long()
+    assert all(torch.equal(values, job.train.codes[name][rows]) for name, values in codes.items())
+
+
+def test_ranks_share_each_batch_equally(job: Job) -> None:
+    numbered = replace(job, train=replace(job.train, label=torch.arange(400.0)), settings=Settings(1, 64, 0.1))
+    shares = []
+    for rank in range(3):
+        torch.manual_seed(0)
+        shares.append([label for _, label in training._batches(numbered, rank, 3)])
+    torch.manual_seed(0)
+    whole = [label for _, label in training._batches(numbered, 0, 1)]
+    for batch, *parts in zip(whole, *shares, strict=True):
+        assert len({len(part) for part in parts}) == 1
+        assert torch.equal(torch.cat(parts), batch[: len(batch) // 3 * 3])
+
+
+def test_scores_do_not_depend_on_the_block(job: Job, split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = training.fit(job)
+    whole = training.score(run.twin, split)
+    assert whole.shape == (len(split),)
+    assert whole.dtype == np.float32
+    assert ((whole > 0) & (whole < 1)).all()
+    monkeypatch.setattr(training, "SCORE_ROWS", 33)
+    assert np.allclose(training.score(run.twin, split), whole, atol=1e-6)
+    assert training.score(run.twin, split.head(0)).shape == (0,)
+
+
+def test_the_catalogue_is_scored_as_rows_are(job: Job, split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = training.fit(job)
+    movies = {name: split.codes[name][:9].numpy() for name in ("movieId", "genres", "movieId_duplicate")}
+    users = split.codes["userId"][:9].numpy()
+    grid = training.score_catalogue(run.twin, users, movies)
+    assert grid.shape == (9, 9)
+    assert np.allclose(np.diag(grid), training.score(run.twin, split.head(9)), atol=1e-6)
+    monkeypatch.setattr(training, "GRID_NUMBERS", 1)
+    assert np.allclose(training.score_catalogue(run.twin, users, movies), grid, atol=1e-6)
+    assert training.score_catalogue(run.twin, users[:0], movies).shape == (0, 9)
+
+
+# Checkpoints
+
+
+def fit_here(job: Job, _: Path) -> Run:
+    return training.fit(job)
+
+
+def resume(store: Store, job: Job, features: str = FULL, trainer: str = "torch") -> Run:
+    return checkpoints.fit_or_resume(store, job, features, trainer, fit_here)
+
+
+@pytest.mark.parametrize("features", ["ids", FULL])
+@pytest.mark.parametrize("model", MODELS)
+def test_a_finished_run_is_read_and_scores_the_same(
+    model: str, features: str, store: Store, job: Job, split: Split, inputs: Inputs
+) -> None:
+    job = replace(job, graph=MODELS[model](inputs, features))
+    first = resume(store, job, features)
+    assert not first.resumed
+    second = checkpoints.fit_or_resume(store, job, features, "torch", lambda *_: pytest.fail("it was trained again"))
+    assert second.resumed
+    assert second.history == first.history
+    assert np.array_equal(training.score(first.twin, split), training.score(second.twin, split))
+
+
+def test_different_runs_do_not_collide(store: Store, job: Job, inputs: Inputs) -> None:
+    fast = replace(job, settings=Settings(1, 512, 0.01))
+    other = job.frozen.copy()
+    other[5, 0] += 1
+    runs = [
+        (fast, FULL, "torch"),
+        (replace(fast, seed=2), FULL, "torch"),
+        (replace(fast, settings=replace(fast.settings, epochs=2)), FULL, "torch"),
+        (replace(fast, settings=replace(fast.settings, batch_size=511)), FULL, "torch"),
+        (replace(fast, settings=replace(fast.settings, learning_rate=0.02)), FULL, "torch"),
+        (replace(fast, graph=MODELS["multimodal"](inputs, "ids+genres+poster")), "ids+genres+poster", "torch"),
+        (fast, f"{FULL}(shuffled)", "torch"),
+        (replace(fast, graph=MODELS["seed"](inputs, FULL)), FULL, "torch"),
+        (replace(fast, frozen=other), FULL, "torch"),
+        (fast, FULL, "hugectr"),
+    ]
+    for run in runs:
+        assert not resume(store, *run).resumed
+    assert len(list(store.path("checkpoints").iterdir())) == len(runs)
+
+
+def test_other_training_data_is_another_run(store: Store, job: Job, open_for: Open) -> None:
+    etl_store = open_for("train-hugectr")
+    folder = etl_store.path("train-hugectr")
+    folder.mkdir()
+    for content in ("one", "two"):
+        (folder / "part").write_text(content)
+        etl_store.record("train-hugectr", rows=1)
+        assert not resume(store, job).resumed
+        assert resume(store, job).resumed
+
+
+def test_a_run_that_was_interrupted_leaves_no_checkpoint(store: Store, job: Job) -> None:
+    def interrupted(_: Job, prefix: Path) -> Run:
+        prefix.write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.fit_or_resume(store, job, FULL, "torch", interrupted)
+    assert list(store.path("checkpoints").iterdir()) == []
+    assert not resume(store, job).resumed
