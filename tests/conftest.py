@@ -1,11 +1,12 @@
 """Fixtures that several test modules share: stores, rating tables, encoded splits and small models."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
 from utils.artefacts import Store, open_store
 from utils.content import content_columns
@@ -23,6 +24,15 @@ def open_for(tmp_path: Path) -> Open:
         return open_store(tmp_path / "data", dataset, seed, ARTEFACTS[artefact].notebook, **parameters)
 
     return opened
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """PyTorch on one thread: on a busy machine tiny operations on several take up to 40 times longer."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

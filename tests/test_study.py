@@ -19,6 +19,7 @@ MOVIES = np.arange(1, 31)
 GENRES = [[["Drama"], ["Comedy", "War"], []][movie % 3] for movie in MOVIES.tolist()]
 COLD = np.arange(25, 31)
 NAMES = ["Drama", "Comedy", "War"]
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def rated(seed: int, movies: np.ndarray, each: int) -> pa.Table:

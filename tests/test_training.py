@@ -16,6 +16,7 @@ from utils.parameters import ParameterError
 from utils.training import Job, Run, Settings, Split
 
 FULL = "ids+genres+poster+text"
+pytestmark = pytest.mark.usefixtures("one_thread")
 SETTINGS = Settings(epochs=2, batch_size=64, learning_rate=0.01)
 
 

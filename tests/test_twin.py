@@ -15,6 +15,7 @@ from utils.twin import HugeCTRAdam, Twin
 
 Encoded = dict[str, np.ndarray]
 FULL = "ids+genres+poster+text"
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

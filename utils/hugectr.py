@@ -35,7 +35,8 @@ class Script:
 
 def render(graph: Graph, script: Script) -> str:
     """Return the source of ``model.py``: the graph as a HugeCTR program, run inside the data folder."""
-    steps = max(1, script.train_rows // script.batch_size)
+    # The read that finds the end of the data counts as an iteration, so an epoch has one more than batches.
+    iterations = max(1, script.train_rows // script.batch_size) + 1
     slots = {slot.column: slot for slot in graph.slots}
     most_items = {column: script.inputs.most_genres if column == "genres" else 1 for column in CATEGORIES}
     frozen = [f"{slot.column}_embedding" for slot in graph.slots if slot.frozen]
@@ -43,7 +44,8 @@ def render(graph: Graph, script: Script) -> str:
         name=graph.name,
         seed=script.seed,
         learning_rate=script.learning_rate,
-        eval_batches=max(1, math.ceil(script.valid_rows / script.batch_size)),
+        # One more than batches: only a read past the end rewinds the evaluation data.
+        eval_batches=math.ceil(script.valid_rows / script.batch_size) + 1,
         batch=script.batch_size,
         vvgpu=[list(gpus) for gpus in script.vvgpu],
         reader_slots="".join(_reader_slot(column, most) for column, most in most_items.items()),
@@ -51,10 +53,9 @@ def render(graph: Graph, script: Script) -> str:
         layers="".join(_dense(layer) for layer in graph.layers),
         load="".join(_FROZEN.format(name=name, table=script.table) for name in frozen),
         epochs=script.epochs,
-        display=max(1, steps // 2),
-        steps=steps,
+        display=max(1, iterations // 2),
+        iterations=iterations,
         snapshot=script.snapshot or f"checkpoints/{graph.name}",
-        never=script.epochs * steps + 1,
     )
 
 
@@ -175,8 +176,8 @@ model.summary()
 {load}model.fit(
     num_epochs={epochs},
     display={display},
-    eval_interval={steps},
-    snapshot={never},
+    eval_interval={iterations},
+    snapshot=0,
     snapshot_prefix="{snapshot}",
 )
 model.save_params_to_files(prefix="{snapshot}", iter=0)
