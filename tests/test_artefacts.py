@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import numpy as np
@@ -412,26 +413,34 @@ def test_a_damaged_manifest(open_for: Open, ratings: pa.Table, text: str) -> Non
         store.read("train")
 
 
-def _record(data_dir: Path, name: str, ready: "multiprocessing.synchronize.Barrier") -> None:
-    store = open_store(data_dir, "toy", 42, ARTEFACTS[name].notebook)
-    store.path(name).write_text(name)
+def _record(data_dir: Path, names: list[str], ready: "multiprocessing.synchronize.Barrier") -> None:
+    store = open_store(data_dir, "toy", 42, "07-Training-with-HugeCTR")
+    read = artefacts.read_manifest
+
+    def slowly(folder: Path) -> dict[str, object]:
+        entries = read(folder)
+        time.sleep(0.005)  # Between reading and writing, where the other process would come in.
+        return entries
+
+    artefacts.read_manifest = slowly
     ready.wait(30)
-    for _ in range(20):
+    for name in names:
+        store.path(name).write_text(name)
         store.record(name, rows=1)
 
 
 def test_concurrent_writers_lose_no_entry(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
-    names = ["poster_embeddings", "text_embeddings"]
-    ready = context.Barrier(len(names))
-    processes = [context.Process(target=_record, args=(tmp_path, name, ready)) for name in names]
+    names = list(ARTEFACTS)
+    ready = context.Barrier(2)
+    processes = [context.Process(target=_record, args=(tmp_path, names[part::2], ready)) for part in (0, 1)]
     for process in processes:
         process.start()
     for process in processes:
         process.join(60)
     assert [process.exitcode for process in processes] == [0, 0]
     entries = json.loads((tmp_path / "toy" / "manifest.json").read_text())
-    assert sorted(entries) == names
+    assert sorted(entries) == sorted(names)
     assert all(entries[name]["sha256"] == sha256(tmp_path / "toy" / ARTEFACTS[name].path) for name in names)
 
 

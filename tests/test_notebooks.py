@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,9 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from utils import artefacts, content, evaluation, runner
+from utils import artefacts, content, evaluation, launch, runner, serving, training
 from utils.artefacts import Store
 from utils.contract import ARTEFACTS
+from utils.models import MODELS
+from utils.study import Study
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted(path.stem for path in ROOT.glob("[0-9]*.ipynb"))
@@ -154,6 +157,57 @@ def test_recommendations_are_twenty_unseen_movies_for_every_user(store: Store) -
     assert (rows.groupby("userId")["rank"].apply(list).map(lambda ranks: ranks == list(range(1, 21)))).all()
     assert rows.groupby("userId")["score"].apply(lambda scores: scores.is_monotonic_decreasing).all()
     assert rows.merge(train, on=["userId", "movieId"]).empty
+
+
+def test_the_exported_model_gives_the_predictions(store: Store) -> None:
+    rows = store.read("cold_predictions").to_pandas()
+    found = serving.predict(store.path("serving"), rows["userId"].to_numpy(), rows["movieId"].to_numpy())
+    assert np.abs(found - rows["score"]).max() < 1e-5
+
+
+@pytest.fixture(scope="module")
+def study(store: Store) -> Study:
+    """The experiment of 07, opened again on the files of the series."""
+    features, codes = store.read("feature_store"), store.read("movie_codes")
+    movies = store.read("movies_converted").sort_by("movieId")
+    table = content.content_table(features, codes)
+    settings = training.Settings(epochs=6, batch_size=2048, learning_rate=0.002)
+    return Study.open(store, movies, codes, table, settings, "torch", launch.trainer(store, "torch", 1, [[0]]))
+
+
+def job_of(study: Study, model: str) -> training.Job:
+    graph = MODELS[model](study.inputs, FULL)
+    splits = study.splits
+    return training.Job(graph, splits["train"], splits["valid"], study.content.vectors, study.inputs, study.settings, 1)
+
+
+@pytest.mark.parametrize("model", sorted(MODELS))
+def test_the_hugectr_script_passes_the_stand_in_and_its_weights_load_here(
+    study: Study, store: Store, model: str, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "hugectr_stand_in"))
+    monkeypatch.setenv("HUGECTR_STAND_IN_TRUTH", str(store.folder))
+    folder = store.path("checkpoints") / f"stand_in_{model}"
+    folder.mkdir()
+    try:
+        found = launch.fit_hugectr(store, job_of(study, model), folder / model, [[0]])
+    finally:
+        shutil.rmtree(folder)
+    assert len(found.history) == 6 and all("valid_auc" in epoch for epoch in found.history)
+    assert training.score(found.twin, study.splits["valid"]).std() > 0
+
+
+def test_two_processes_give_the_auc_of_one(study: Study, store: Store) -> None:
+    job = job_of(study, "multimodal")
+    folder = store.path("checkpoints") / "two_processes"
+    folder.mkdir()
+    try:
+        runs = [training.fit(job), launch.fit_distributed(store, job, folder / "multimodal", 2)]
+    finally:
+        shutil.rmtree(folder)
+    valid = study.splits["valid"]
+    one, two = (evaluation.auc(valid.label.numpy(), training.score(found.twin, valid)) for found in runs)
+    assert one == pytest.approx(two, abs=0.003)
 
 
 def test_a_second_run_does_nothing(series: tuple[Path, dict[str, object]]) -> None:
