@@ -12,6 +12,9 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+from fakes.server import FakeHost
+from fakes.tmdb import KEY, PICTURES, World, record, row
+from fakes.wikimedia import Encyclopedia
 from PIL import Image
 
 from utils import enrichment, images, stand_ins
@@ -232,6 +235,54 @@ def test_a_refusal_is_reported_and_the_next_provider_asked(store: Store) -> None
         (1, "offline", "found", None),
     ]
     assert lines(report.to_pylist(), "synopsis")[0] == (1, "first", "refused", "wrong language")
+
+
+def test_four_providers_in_order(store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world, articles = World(), Encyclopedia()
+    for number in (1, 2, 3, 4):
+        world.records[number] = record(number, **({"overview": "", "poster_path": None} if number == 3 else {}))
+        world.pictures[f"p{number}.jpg"] = PICTURES["good"](number)
+        articles.add(number)
+    write_csv(folder, "movieId,synopsis\n1,My own text\n")
+    write_poster(folder / "posters" / "2.jpg")
+    movies = pa.Table.from_pylist([row(number) for number in range(1, 6)], schema=catalogue([]).schema)
+    with (
+        FakeHost(world.api) as api,
+        FakeHost(world.images) as pictures,
+        FakeHost(articles.wikidata) as wikidata,
+        FakeHost(articles.wikipedia) as wikipedia,
+    ):
+        names = {"TMDB_API_KEY": KEY, "TMDB_API_URL": api.url, "TMDB_IMAGE_URL": pictures.url}
+        names |= {"WIKIDATA_URL": wikidata.url, "WIKIPEDIA_URL": wikipedia.url, "WIKIPEDIA_CONTACT": "me@example.org"}
+        for name, value in names.items():
+            monkeypatch.setenv(name, value)
+        order = "local,tmdb,wikipedia,offline"
+        providers = open_providers(store, order, folder, movies, accept_tmdb_terms=True, requests_per_second=500)
+        enriched, report = enrich(store, movies, providers, SIZE)
+        rows = enriched.to_pylist()
+        assert [each["synopsis_source"] for each in rows] == ["local", "tmdb", "wikipedia", "tmdb", "offline"]
+        assert [each["poster_source"] for each in rows] == ["tmdb", "local", "offline", "tmdb", "offline"]
+        # Each provider was asked only for what the ones before it lacked.
+        assert sorted(pictures.keys()) == ["t/p/w92/p1.jpg", "t/p/w92/p4.jpg"]
+        (asked,) = wikidata.keys()
+        assert '"tt5000003" "tt5000005"' in asked
+        assert "tt5000001" not in asked
+        synopses = [
+            (r["movieId"], r["provider"], r["outcome"]) for r in report.to_pylist() if r["modality"] != "poster"
+        ]
+        assert synopses == [
+            (1, "local", "found"),
+            *((2, "local", "missing"), (2, "tmdb", "found")),
+            *((3, "local", "missing"), (3, "tmdb", "missing"), (3, "wikipedia", "found")),
+            *((4, "local", "missing"), (4, "tmdb", "found")),
+            *((5, "local", "missing"), (5, "tmdb", "missing"), (5, "wikipedia", "missing"), (5, "offline", "found")),
+        ]
+        count = len(api.log) + len(pictures.log) + len(wikidata.log) + len(wikipedia.log)
+        again = open_providers(store, order, folder, movies, accept_tmdb_terms=True, requests_per_second=500)
+        assert [table.to_pylist() for table in enrich(store, movies, again, SIZE)] == [rows, report.to_pylist()]
+        assert len(api.log) + len(pictures.log) + len(wikidata.log) + len(wikipedia.log) == count
+    store.write("enriched", enriched)
+    store.write("enrichment_report", report)
 
 
 def test_ctrl_c_stops_and_the_next_run_goes_on(store: Store) -> None:

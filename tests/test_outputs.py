@@ -124,7 +124,9 @@ def test_a_warning_is_refused() -> None:
     )
 
 
-@pytest.mark.parametrize("place", ["/home/ann/x.csv", "/root/.cache", "/Users/ann/x", "C:\\Users\\ann", "/var/folders/x"])
+@pytest.mark.parametrize(
+    "place", ["/home/ann/x.csv", "/root/.cache", "/Users/ann/x", "C:\\Users\\ann", "/var/folders/x"]
+)
 def test_a_path_of_one_machine_is_refused(place: str) -> None:
     for shown in (stream(f"saved '{place}'\n"), display({"text/html": f"<b>{place}</b>"})):
         refused(executed(shown), "01-Toy.ipynb shows a path of this machine, .*relative to the repository")

@@ -286,7 +286,7 @@ def test_without_ids_title_and_year_decide(hosts: Hosts, store: Store) -> None:
     hosts.world.searches |= {
         "seven": [result(1, "Seven Pounds", 1995), result(2, "Se7en", 1995), result(3, "Se7en", 1995, vote_count=5)],
         "the good, the bad and the ugly": [result(4, "Good, the Bad & the Ugly", 1967)],
-        "amélie": [result(5, "Amelie", 2001), result(6, "Amélie", 2010)],
+        "amélie": [result(5, "Amelie", 2010), result(6, "Amélie", 2001, vote_count=11_000)],
         "heat": [result(7, "Heat", 1986), result(8, "Heat 2", 1995)],
     }
     none: dict[str, None] = {"imdbId": None, "tmdbId": None}

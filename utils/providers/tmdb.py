@@ -92,7 +92,8 @@ class Tmdb(Provider):
                 raise none_to_give(answer, attempts)
             if answer.outcome == "found":
                 facts = json_object(answer.body or b"")
-                text, detail = clean(_text(facts, "overview")), f"{detail}, language {language}"
+                text = clean(_text(facts, "overview"))
+                detail += f", language {language}" if text is not None else ""
         if text is None:
             text, detail = clean(_text(record.facts, "tagline") or _text(facts, "tagline")), f"{detail}, tagline only"
         if text is None:
