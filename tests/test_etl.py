@@ -376,7 +376,7 @@ def test_the_drawing_has_every_branch(workflow: nvt.Workflow) -> None:
     nodes, edges = etl.workflow_graph(nvt.Workflow(ids + label))
     labels = sorted(text for _, text, _ in nodes)
     assert any(text.startswith("Categorify") for text in labels)
-    assert any(text.startswith("UDF") for text in labels)
+    assert any(text.startswith("LambdaOp") for text in labels)
     names = [name for name, _, _ in nodes]
     assert len(names) == len(set(names))
     assert {end for edge in edges for end in edge} == set(names)

@@ -170,16 +170,18 @@ def test_rows_in_another_order_are_refused(study: Study) -> None:
     codes = pa.table({"movieId": MOVIES, "content_code": MOVIES + 2})
     encoded = {name: values.numpy() for name, values in study.splits["valid"].codes.items()}
     encoded["label"] = study.splits["valid"].label.numpy()
-    check_alignment("valid", raw, encoded, codes)
-    wanted = "valid-hugectr does not have the rows of valid.parquet in the same order. Run notebook 06 again."
+    users = dict(zip(raw["userId"].to_pylist(), encoded["userId"].tolist(), strict=True))
+    check_alignment("valid", raw, encoded, codes, users)
+    wanted = r"valid-hugectr does not have the rows of valid.parquet in the same order: \w+ differs. Run notebook 06"
     for broken in (
         {name: values[::-1] for name, values in encoded.items()},
         {name: values[:-1] for name, values in encoded.items()},
         encoded | {"label": 1 - encoded["label"]},
         encoded | {"movieId_duplicate": encoded["movieId_duplicate"] + 1},
+        encoded | {"userId": encoded["userId"] + 1},
     ):
         with pytest.raises(HandOffError, match=wanted):
-            check_alignment("valid", raw, broken, codes)
+            check_alignment("valid", raw, broken, codes, users)
 
 
 def test_the_fullest_feature_set() -> None:

@@ -271,6 +271,12 @@ def test_an_answer_for_another_id_is_asked_for_once_more(hosts: Hosts, store: St
     assert len(hosts.api.log) == 2
 
 
+@pytest.mark.parametrize("number", [True, "\ud83d", None, [], 1.5, {}])
+def test_an_id_of_another_type(hosts: Hosts, store: Store, number: object) -> None:
+    hosts.add(1, id=number)
+    assert run(hosts, store, [row(1)])[1][1, "synopsis"][0] == "refused"
+
+
 def test_two_movies_with_one_id_share_its_requests(hosts: Hosts, store: Store) -> None:
     hosts.add(1)
     rows, _ = run(hosts, store, [row(n, tmdbId=1, imdbId=None) for n in range(1, 31)])
@@ -326,6 +332,7 @@ def test_titles_are_compared_without_case_accents_signs_and_articles() -> None:
         ({"overview": "", "original_language": "fr"}, "En français.", "movie/1, language fr"),
         ({"overview": "", "original_language": "de", "tagline": "A line."}, "A line.", "movie/1, tagline only"),
         ({"overview": None, "original_language": "../x", "tagline": "A line."}, "A line.", "movie/1, tagline only"),
+        ({"overview": "half \ud83d letter"}, "half letter", "movie/1"),
         ({"overview": 7, "original_language": "en", "tagline": None}, None, "no overview and no tagline"),
     ],
 )

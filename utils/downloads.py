@@ -25,7 +25,7 @@ from urllib3.exceptions import MaxRetryError, NewConnectionError
 from urllib3.util import Retry
 
 from utils.archives import ArchiveError, extract, open_zip
-from utils.artefacts import sha256, writing
+from utils.atomic import digest_of, sha256, writing
 
 CONNECT_SECONDS, READ_SECONDS = 5.0, 30.0
 ATTEMPTS = 5
@@ -89,8 +89,7 @@ def download(url: str, path: Path, md5: str | None, max_bytes: int = MAX_BYTES) 
 
 
 def _md5(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    return digest_of(path, hashlib.md5(usedforsecurity=False))
 
 
 def _reach(url: str) -> None:

@@ -21,6 +21,8 @@ import pyarrow.parquet as pq
 
 from utils import parameters
 from utils.artefacts import HandOffError, Store
+from utils.cluster import check_scheduler
+from utils.cluster import cluster as cluster
 from utils.splits import hashed
 
 CATEGORIES = ["userId", "movieId", "genres", "movieId_duplicate"]
@@ -35,34 +37,10 @@ ROWS_PER_FILE = 2_000_000
 
 def check_parameters(dask_scheduler: object, part_size: object, movie_id_dropout: object) -> None:
     """Raise ParameterError unless the parameters of notebook 06 can be used."""
-    if dask_scheduler is not None and not re.fullmatch(r"tcp://\S+:\d+|local:[1-9]\d*", str(dask_scheduler)):
-        raise parameters.ParameterError(
-            f'DASK_SCHEDULER={dask_scheduler!r} must be None (this process), "local:N" (N worker processes) '
-            'or "tcp://host:port" (a running scheduler).'
-        )
+    check_scheduler(dask_scheduler)
     if not isinstance(part_size, str) or not re.fullmatch(r"[1-9]\d* ?([KMG]i?)?B", part_size, re.ASCII):
         raise parameters.ParameterError(f'PART_SIZE={part_size!r} must be a size such as "128MB".')
     parameters.fraction("MOVIE_ID_DROPOUT", movie_id_dropout)
-
-
-@contextlib.contextmanager
-def cluster(scheduler: str | None) -> Iterator[Any]:
-    """Yield a Dask client: None for this process, local worker processes, or one of a running scheduler."""
-    if scheduler is None:
-        yield None
-        return
-    from distributed import Client, LocalCluster
-
-    if scheduler.startswith("tcp://"):
-        with Client(scheduler, timeout="10s") as client:
-            yield client
-    else:
-        workers = int(scheduler.removeprefix("local:"))
-        with (
-            LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as local,
-            Client(local) as client,
-        ):
-            yield client
 
 
 @contextlib.contextmanager
@@ -225,6 +203,7 @@ def workflow_graph(workflow: Any) -> tuple[list[tuple[str, str, str]], list[tupl
         if id(node) in nodes:
             continue
         operator = type(node.op).__name__ if node.op is not None else "input"
+        operator = "LambdaOp" if operator == "UDF" else operator  # the name it has in the notebook
         selected = ", ".join(node.selector.names) if node.selector is not None else ""
         kind = {"input": "input", "SelectionOp": "columns", "ConcatColumns": "output"}.get(operator, "operator")
         nodes[id(node)] = (str(id(node)), "\n".join(filter(None, [operator, selected])), kind)

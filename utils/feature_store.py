@@ -1,5 +1,8 @@
 """Stage 05: one table of poster and text vectors for every movie, reduced by PCA, gaps imputed and flagged.
 
+``reduce`` makes the vectors of one modality, ``utils.imputation.fill`` fills their gaps, ``table`` puts them together,
+and ``utils.drift`` says whether they still fit the movies at hand.
+
 Vectors are projected on the principal components but not centred, and scaled so that the kept
 variance sums to one: an imputed mean is then a vector like any other and not a row of zeros, and
 content enters a network on the scale of its embeddings. The components, the scale and the mean are
@@ -10,25 +13,37 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from sklearn.decomposition import PCA
 
 from utils import artefacts, parameters
 from utils.contract import WIDEST
+from utils.reduction import Reduction, fit, project
 
-MISSING = ("mean", "zero")
+MISSING = ("mean", "zero", "neighbour")
 """What stands in for a modality that a movie lacks; ``has_poster`` and ``has_text`` tell it apart."""
 
 
 @dataclass(frozen=True)
 class Reduced:
-    """One modality of n movies after reduction. ``vectors`` float32 [n, width], ``present`` bool [n]."""
+    """One modality of n movies after reduction. ``vectors`` float32 [n, width], ``present`` bool [n].
+
+    Rows that are not present are zeros until ``imputation.fill`` decides what stands in for them.
+    """
 
     vectors: np.ndarray
     present: np.ndarray
-    explained: np.ndarray
-    """Share of the variance that each component explains, float64 [kept <= width]."""
-    fitted_on: int
-    """Movies that the components were fitted on."""
+    mean: np.ndarray
+    """The mean of the fitted movies, reduced like any vector, float32 [width]."""
+    reduction: Reduction
+
+    @property
+    def explained(self) -> np.ndarray:
+        """Share of the variance that each component explains, float64 [kept <= width]."""
+        return self.reduction.explained
+
+    @property
+    def fitted_on(self) -> int:
+        """Movies that the components were fitted on."""
+        return self.reduction.fitted_on
 
 
 def check_widths(poster_dim: object, text_dim: object, missing: object) -> None:
@@ -43,41 +58,41 @@ def check_widths(poster_dim: object, text_dim: object, missing: object) -> None:
     parameters.choice("MISSING", missing, MISSING)
 
 
-def reduce(
-    embeddings: pa.Table, movie_ids: np.ndarray, known_ids: np.ndarray, width: int, missing: str, seed: int
-) -> Reduced:
-    """Reduce one modality to ``width`` columns for all ``movie_ids`` int64 [n].
+def reduce(embeddings: pa.Table, movie_ids: np.ndarray, known_ids: np.ndarray, width: int) -> Reduced:
+    """Reduce one modality to ``width`` columns for all ``movie_ids`` int64 [n], sorted.
 
-    ``embeddings`` has movieId and embedding; ``known_ids`` are the movies with training ratings. Where
-    the data has fewer than ``width`` directions the remaining columns are zero, as the projections on
-    directions without variance would be.
+    ``embeddings`` has movieId and embedding; ``known_ids`` are the movies with training ratings, on which
+    the components are fitted (on all, where fewer than two of them have this modality). Where the data
+    has fewer than ``width`` directions the remaining columns are zero. Raises HandOffError for vectors that
+    are not finite, come twice, or belong to no movie.
     """
-    raw = artefacts.vectors(embeddings["embedding"])
-    raw_ids = embeddings["movieId"].to_numpy()
-    if not np.isfinite(raw).all():
-        broken = raw_ids[~np.isfinite(raw).all(axis=1)]
+    raw, raw_ids = artefacts.vectors(embeddings["embedding"]), embeddings["movieId"].to_numpy()
+    rows = row_of(movie_ids, raw_ids)
+    order = np.argsort(raw_ids, kind="stable")
+    twice = raw_ids[order][1:][np.diff(raw_ids[order]) == 0]
+    if len(twice):
+        raise artefacts.HandOffError(f"movieId {twice[0]} has two embeddings. Run 03 and 04 again.")
+    _check_finite(raw, raw_ids)
+    known = order[np.isin(raw_ids[order], known_ids)]
+    fitted = fit(raw, known if len(known) >= 2 else order, width)
+    kept = len(fitted.components)
+    vectors, mean = np.zeros((len(movie_ids), width), dtype=np.float32), np.zeros(width, dtype=np.float32)
+    present = np.zeros(len(movie_ids), dtype=bool)
+    present[rows] = True
+    vectors[rows, :kept] = project(fitted, raw)
+    mean[:kept] = fitted.scale * (fitted.components @ fitted.mean)
+    return Reduced(vectors, present, mean, fitted)
+
+
+def _check_finite(raw: np.ndarray, raw_ids: np.ndarray) -> None:
+    # A sum is NaN or infinite where one of its numbers is; it needs no second array of the same size.
+    with np.errstate(invalid="ignore", over="ignore"):
+        broken = raw_ids[~np.isfinite(raw.sum(axis=1, dtype=np.float64))]
+    if len(broken):
         raise artefacts.HandOffError(
             f"The embeddings of movieId {broken[0]} (and {len(broken) - 1} others) hold NaN or infinity. "
             "Run 03 and 04 again, or mend the PRECOMPUTED file."
         )
-    rows = row_of(movie_ids, raw_ids)
-    vectors = np.zeros((len(movie_ids), width), dtype=np.float32)
-    present = np.zeros(len(movie_ids), dtype=bool)
-    present[rows] = True
-    fit = np.isin(raw_ids, known_ids)
-    if fit.sum() < 2:  # Too few known movies to fit on (or no movie has this modality at all).
-        fit = np.ones(len(raw_ids), dtype=bool)
-    if fit.sum() < 2:
-        return Reduced(vectors, present, np.zeros(0), int(fit.sum()))
-    kept = min(width, raw.shape[1], int(fit.sum()))
-    if not raw[fit].std(axis=0).max() > 1e-6 * np.abs(raw[fit]).max():
-        return Reduced(vectors, present, np.zeros(0), int(fit.sum()))  # All vectors are one: no directions at all.
-    pca = PCA(kept, random_state=seed).fit(raw[fit])
-    scale = 1 / np.sqrt(pca.explained_variance_.sum())
-    vectors[rows, :kept] = scale * (raw @ pca.components_.T.astype(np.float32))
-    if missing == "mean":
-        vectors[~present, :kept] = scale * (raw[fit].mean(axis=0) @ pca.components_.T)
-    return Reduced(vectors, present, pca.explained_variance_ratio_, int(fit.sum()))
 
 
 def row_of(movie_ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:

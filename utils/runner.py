@@ -134,7 +134,7 @@ def _state(step: Step, data: Path, root: Path) -> dict[str, Any]:
             outside[name] = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
     return {
         "code": code_of(step, root),
-        "parameters": dict(step.given),
+        "parameters": {**step.defaults, **step.given},
         "outside": outside,
         "inputs": {name: manifest.get(name, {}).get("sha256") for name in sorted(inputs)},
         "outputs": {name: entry["sha256"] for name, entry in sorted(written.items())},

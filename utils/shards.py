@@ -1,9 +1,9 @@
-"""What the two encoding notebooks, 03 and 04, share: the device, work in shards, and the hand-off.
+"""What the two encoding notebooks, 03 and 04, share: work in shards, and the hand-off.
 
 A movie is encoded once. The catalogue is cut in shards of movies; each is written when it is done, so
 that after a crash only the shards that were not finished are encoded again. A shard's name is a hash of
 all that went into it (encoder, weights, preprocessing, content), so a changed input is never mistaken
-for a finished one.
+for a finished one. The same shards are the tasks of a Dask cluster.
 """
 
 import hashlib
@@ -18,19 +18,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from tqdm.auto import tqdm
 
-from utils import parameters
-from utils.artefacts import Store, vector_column, vectors, writing
+from utils.artefacts import DataFolderError, Store, vector_column, vectors, writing
+from utils.encoders_on_dask import completed
+from utils.parameters import whole
 
 FAILURES = b"failures"
 SHARD_SIZE = 256
 """Movies in a shard: a few seconds of work on two cores, so little is lost in a crash."""
-
-
-class EncoderError(RuntimeError):
-    """An encoder cannot be loaded; the message says what to do."""
 
 
 class Failure(NamedTuple):
@@ -68,28 +64,6 @@ class Embeddings:
         return table, dict(self.metadata) | {"failed": len(self.failures)}
 
 
-def resolve_device(device: str) -> torch.device:
-    """Return the device that DEVICE names; "auto" takes a GPU where there is one.
-
-    Raises ParameterError for an unknown value and for hardware that is not there.
-    """
-    parameters.choice("DEVICE", device, ("auto", "cpu", "cuda", "mps"))
-    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if device == "auto":
-        return torch.device(next(name for name, there in present.items() if there))
-    if not present[device]:
-        raise parameters.ParameterError(
-            f"DEVICE={device!r}, but PyTorch {torch.__version__} finds no such device here. "
-            "Set DEVICE='auto' or 'cpu', or install the PyTorch build for this hardware."
-        )
-    return torch.device(device)
-
-
-def precision(device: torch.device) -> torch.dtype:
-    """Return the type that encoders compute in: float16 on a GPU, where it is faster, float32 elsewhere."""
-    return torch.float32 if device.type == "cpu" else torch.float16
-
-
 def encode_in_shards(
     store: Store,
     name: str,
@@ -97,35 +71,40 @@ def encode_in_shards(
     encode: Encode,
     settings: Mapping[str, Any],
     shard_size: int = SHARD_SIZE,
+    client: Any = None,
 ) -> Embeddings:
     """Encode ``items`` shard by shard, going on where an earlier run stopped.
 
     ``name`` is the artefact that is being made; its shards wait in a folder beside it until ``clear``.
-    ``settings`` say all that decides a vector besides the content; ``settings["width"]`` is d. Raises
-    ValueError when a movie comes twice and DataFolderError when the disk is full.
+    ``settings`` say all that decides a vector besides the content; ``settings["width"]`` is d. With a Dask
+    ``client`` the shards are tasks of its cluster, and ``encode`` must be one that can be sent there
+    (``encoders_on_dask.on_worker``). Raises ValueError when a movie comes twice, DataFolderError when the
+    disk is full or not seen by all workers, EncoderError where the cluster cannot do it.
     """
+    whole("SHARD_SIZE", shard_size)
     ordered = sorted(items, key=lambda item: item.movieId)
     twice = next((a.movieId for a, b in itertools.pairwise(ordered) if a.movieId == b.movieId), None)
     if twice is not None:
         raise ValueError(f"{name}: movieId {twice} is there more than once. Each movie is encoded once.")
     folder, width = _folder(store, name), int(settings["width"])
     folder.mkdir(exist_ok=True)
-    shards = [(folder / f"{fingerprint(shard, settings)}.parquet", shard) for shard in _cut(ordered, shard_size)]
-    finished = {path: found for path, shard in shards if (found := read_shard(path, shard, width)) is not None}
+    # Absolute, because a worker may have been started in another folder.
+    shards = {folder.absolute() / f"{fingerprint(s, settings)}.parquet": s for s in _cut(ordered, shard_size)}
+    finished = {path: found for path, shard in shards.items() if (found := read_shard(path, shard, width)) is not None}
     if finished:
         print(f"{name}: resumed {len(finished)} of {len(shards)} shards.")
-    done = sum(len(shard) for path, shard in shards if path in finished)
+    done = sum(len(shards[path]) for path in finished)
+    pending = {path: shard for path, shard in shards.items() if path not in finished}
     with tqdm(total=len(ordered), initial=done, desc=name, unit="movie") as progress:
-        for path, shard in shards:
-            if path not in finished:
-                finished[path] = run_shard(path, shard, encode, width)
-                progress.update(len(shard))
-    parts = [finished[path] for path, _ in shards]
+        for path, found in _run(pending, encode, width, client):
+            finished[path] = found
+            progress.update(len(shards[path]))
+    parts = [finished[path] for path in shards]
     ids = np.concatenate([np.empty(0, "int64"), *(part[0] for part in parts)])
-    found = np.concatenate([np.empty((0, width), "float32"), *(part[1] for part in parts)])
+    embedded = np.concatenate([np.empty((0, width), "float32"), *(part[1] for part in parts)])
     failures = tuple(failure for part in parts for failure in part[2])
     _report(name, failures, len(ordered))
-    return Embeddings(ids, found, failures, settings)
+    return Embeddings(ids, embedded, failures, settings)
 
 
 def clear(store: Store, name: str) -> None:
@@ -135,6 +114,39 @@ def clear(store: Store, name: str) -> None:
 
 Shard = tuple[np.ndarray, np.ndarray, list[Failure]]
 """ids int64 [m], vectors float32 [m, d], and the movies of the shard that have none."""
+
+
+def _run(
+    pending: Mapping[Path, Sequence[Item]], encode: Encode, width: int, client: Any
+) -> Iterator[tuple[Path, Shard]]:
+    """Encode the shards here, or on the cluster of ``client``, and give each when it is written."""
+    if client is None:
+        for path, shard in pending.items():
+            yield path, run_shard(path, shard, encode, width)
+        return
+    for name in completed(client, shard_task, {str(p): (p, shard, encode, width) for p, shard in pending.items()}):
+        path = Path(name)
+        found = read_shard(path, pending[path], width)
+        if found is None:
+            raise DataFolderError(
+                f"A Dask worker has written {path}, but it cannot be read here. DATA_DIR must be on a disk that this "
+                "process and all workers share."
+            )
+        yield path, found
+
+
+def shard_task(path: Path, items: Sequence[Item], encode: Encode, width: int) -> None:
+    """Do one shard on a Dask worker, unless it is there: Dask repeats tasks whose worker died after writing.
+
+    Raises DataFolderError where the worker does not see the data folder.
+    """
+    if not path.parent.is_dir():
+        raise DataFolderError(
+            f"A Dask worker does not find {path.parent}. DATA_DIR must be on a disk that this process and all "
+            "workers share, at the same place."
+        )
+    if read_shard(path, items, width) is None:
+        run_shard(path, items, encode, width)
 
 
 def run_shard(path: Path, items: Sequence[Item], encode: Encode, width: int) -> Shard:

@@ -71,10 +71,10 @@ class Study:
         )
         raw = {name: store.read(name) for name in ("train", "valid", "cold")}
         encoded = {name: etl.read_encoded(store, f"{name}-hugectr", most) for name in raw}
-        for name, table in raw.items():
-            check_alignment(name, table, encoded[name], codes)
-        users = np.unique(np.concatenate([table["userId"].to_numpy() for table in raw.values()]))
         known = etl.vocabulary(store, "userId")
+        for name, table in raw.items():
+            check_alignment(name, table, encoded[name], codes, known)
+        users = np.unique(np.concatenate([table["userId"].to_numpy() for table in raw.values()]))
         return cls(
             store=store,
             inputs=inputs,
@@ -87,7 +87,7 @@ class Study:
             splits={name: Split.of(columns) for name, columns in encoded.items()},
             catalogue=_catalogue(store, movies, codes, most),
             users=users,
-            user_codes=np.array([known.get(user, etl.OUT_OF_VOCABULARY) for user in users.tolist()], dtype=np.int32),
+            user_codes=_looked_up(known, users).astype(np.int32),
         )
 
     def run(self, model: str, features: str, seed: int) -> Run:
@@ -186,16 +186,29 @@ class Study:
         return np.concatenate([[0], np.cumsum(counts)]), movie_index[order]
 
 
-def check_alignment(name: str, raw: pa.Table, encoded: Mapping[str, np.ndarray], codes: pa.Table) -> None:
-    """Raise HandOffError unless every encoded row carries the content code and the label of its raw row."""
+def check_alignment(
+    name: str, raw: pa.Table, encoded: Mapping[str, np.ndarray], codes: pa.Table, known_users: Mapping[int, int]
+) -> None:
+    """Raise HandOffError unless every encoded row carries the user, the content code and the label of its raw row."""
     content = dict(zip(codes["movieId"].to_pylist(), codes["content_code"].to_pylist(), strict=True))
-    wanted = np.array([content[movie] for movie in raw["movieId"].to_pylist()], dtype=np.int64)
-    label = (raw["rating"].to_numpy() > LIKED).astype(np.float32)
-    same = len(wanted) == len(encoded["label"])
-    if not same or (wanted != encoded["movieId_duplicate"]).any() or (label != encoded["label"]).any():
-        raise HandOffError(
-            f"{name}-hugectr does not have the rows of {name}.parquet in the same order. Run notebook 06 again."
-        )
+    wanted = {
+        "userId": _looked_up(known_users, raw["userId"].to_numpy()),
+        "movieId_duplicate": _looked_up(content, raw["movieId"].to_numpy()),
+        "label": (raw["rating"].to_numpy() > LIKED).astype(np.float32),
+    }
+    for column, values in wanted.items():
+        if not np.array_equal(values, encoded[column]):
+            raise HandOffError(
+                f"{name}-hugectr does not have the rows of {name}.parquet in the same order: {column} differs. "
+                "Run notebook 06 again."
+            )
+
+
+def _looked_up(codes: Mapping[int, int], values: np.ndarray) -> np.ndarray:
+    """Return the code of each of ``values`` int64 [n], OUT_OF_VOCABULARY for those without one."""
+    distinct, inverse = np.unique(values, return_inverse=True)
+    found = np.array([codes.get(value, etl.OUT_OF_VOCABULARY) for value in distinct.tolist()], dtype=np.int64)
+    return found[inverse]
 
 
 def _catalogue(store: Store, movies: pa.Table, codes: pa.Table, most_genres: int) -> Catalogue:

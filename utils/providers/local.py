@@ -172,6 +172,8 @@ def clean(text: str | None) -> str | None:
     """Return ``text`` on one line without control characters, at most MOST_LETTERS long; None where nothing is left."""
     if text is None:
         return None
+    # JSON can hold halves of letters, which no file of text can.
+    text = text.encode("utf-8", "ignore").decode()
     return _BLANKS.sub(" ", text).strip()[:MOST_LETTERS].rstrip() or None
 
 

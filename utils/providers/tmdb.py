@@ -190,7 +190,7 @@ class Tmdb(Provider):
 def _check(body: bytes, number: int | None) -> None:
     found = json_object(body).get("id")
     if number is not None and (found != number or isinstance(found, bool)):
-        raise ValueError(f"asked for {number}, TMDB answered with {str(found)[:20]}")
+        raise ValueError(f"asked for {number}, TMDB answered with {found!r:.20}")
 
 
 def _believe(reply: Reply) -> str | None:

@@ -12,6 +12,7 @@ import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from tqdm.auto import tqdm
 
@@ -28,6 +29,8 @@ WIKIDATA_URL = "https://query.wikidata.org"
 WIKIPEDIA_URL = "https://en.wikipedia.org"
 LICENCE = "CC BY-SA 4.0"
 MOVIES_A_QUERY = 100
+_PLAIN = "/:(),!'"
+"""Signs that Wikipedia leaves as they are in the addresses of articles."""
 TITLES_A_REQUEST = 20
 """The most for which TextExtracts gives the lead of each."""
 _QUERY = """
@@ -95,7 +98,9 @@ class Wikipedia(Provider):
         attempts = item.attempts + answer.attempts
         if answer.outcome != "found" or answer.body is None:
             raise none_to_give(answer, attempts)
-        return Synopsis(answer.body.decode(), f"{LICENCE}, {ARTICLE}{title.replace(' ', '_')}", attempts)
+        return Synopsis(
+            answer.body.decode(), f"{LICENCE}, {ARTICLE}{quote(title.replace(' ', '_'), safe=_PLAIN)}", attempts
+        )
 
     def _gather(self, movies: Sequence[Movie]) -> None:
         asked = {key: movie for movie in movies if (key := _key(movie)) is not None}
@@ -145,7 +150,7 @@ class Wikipedia(Provider):
         answer, attempts = self._get(self._wikipedia, "w/api.php", params, pages, keys)
         if answer is None:
             return []
-        by_name = {page.get("title"): page for page in answer["query"]["pages"]}
+        by_name = {str(page.get("title")): page for page in answer["query"]["pages"]}
         later = []
         for title, key in zip(articles, keys, strict=True):
             name = title

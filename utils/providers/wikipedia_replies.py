@@ -47,12 +47,16 @@ def pages(body: bytes) -> dict[str, Any]:
     answer = json_object(body)
     if "error" in answer:
         code = answer["error"].get("code") if isinstance(answer["error"], dict) else answer["error"]
-        raise ValueError(f"Wikipedia reports an error ({str(code)[:40]})")
+        raise ValueError(f"Wikipedia reports an error ({ascii(code)[:40]})")
     query = answer.get("query")
     found = query.get("pages") if isinstance(query, dict) else None
     if not isinstance(found, list) or not all(isinstance(page, dict) for page in found):
         raise ValueError("the answer has no query.pages")
     return answer
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def names(answer: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -61,5 +65,5 @@ def names(answer: Mapping[str, Any]) -> list[dict[str, str]]:
     for field in ("normalized", "redirects"):
         rows = answer["query"].get(field)
         pairs = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-        steps.append({row["from"]: row["to"] for row in pairs if {"from", "to"} <= row.keys()})
+        steps.append({row["from"]: row["to"] for row in pairs if _is_text(row.get("from")) and _is_text(row.get("to"))})
     return steps
