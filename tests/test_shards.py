@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from utils import shards
+from utils import encoders, shards
 from utils.artefacts import open_store
 from utils.parameters import ParameterError
 from utils.shards import Failure, Item
@@ -177,18 +177,18 @@ def test_after_kill_9_only_the_unfinished_shards_are_done(store, tmp_path, capsy
 
 
 def test_devices(monkeypatch):
-    assert shards.resolve_device("cpu") == torch.device("cpu")
+    assert encoders.resolve_device("cpu") == torch.device("cpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    assert shards.resolve_device("auto") == torch.device("cpu")
+    assert encoders.resolve_device("auto") == torch.device("cpu")
     with pytest.raises(ParameterError, match=r"DEVICE='cuda', but PyTorch .* finds no such device"):
-        shards.resolve_device("cuda")
+        encoders.resolve_device("cuda")
     with pytest.raises(ParameterError, match=r"DEVICE='tpu' is not known. Choose one of: 'auto'"):
-        shards.resolve_device("tpu")
+        encoders.resolve_device("tpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert shards.resolve_device("auto") == torch.device("cuda")
+    assert encoders.resolve_device("auto") == torch.device("cuda")
 
 
 def test_half_precision_is_for_gpus_only():
-    assert shards.precision(torch.device("cpu")) == torch.float32
-    assert shards.precision(torch.device("cuda")) == torch.float16
+    assert encoders.precision(torch.device("cpu")) == torch.float32
+    assert encoders.precision(torch.device("cuda")) == torch.float16

@@ -12,10 +12,11 @@ import torch
 import transformers
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from utils import synopses
+from utils import encoders, encoders_text, synopses
 from utils.artefacts import open_store
+from utils.encoders import EncoderError
 from utils.parameters import ParameterError
-from utils.shards import EncoderError, Item
+from utils.shards import Item
 
 CACHE = Path(os.environ.get("MULTIMODAL_CACHE", Path(__file__).parents[1] / "data" / ".cache"))
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "the", "in", "on", "cowboy", "comedy", "paris"]
@@ -74,7 +75,7 @@ def test_the_default_encoder_gives_the_published_vector(minilm):
     assert found.dtype == np.float32
     published = [0.06765694, 0.06349581, 0.04871308, 0.07930495, 0.03744801]
     np.testing.assert_allclose((found / np.linalg.norm(found))[:5], published, atol=1e-4)
-    assert minilm.settings()["weights_sha256"] == synopses.WEIGHTS_SHA256
+    assert minilm.settings()["weights_sha256"] == encoders_text.WEIGHTS_SHA256
     assert minilm.max_tokens == 256
 
 
@@ -105,7 +106,7 @@ def test_the_default_encoder_is_loaded_without_a_network(minilm, monkeypatch, ca
 
 
 def test_a_default_model_that_was_changed_is_refused(folder, monkeypatch):
-    monkeypatch.setattr(synopses, "_default_folder", lambda cache: folder)
+    monkeypatch.setattr(encoders_text, "default_folder", lambda cache: folder)
     with pytest.raises(EncoderError, match=r"does not hold the published model. Delete it"):
         synopses.load_encoder("all-MiniLM-L6-v2", "cpu", CACHE)
 
@@ -183,7 +184,7 @@ def test_an_id_that_cannot_be_fetched_names_the_remedies(monkeypatch):
     def offline(*given, **named):
         raise LocalEntryNotFoundError("no connection\nmore")
 
-    monkeypatch.setattr(synopses, "snapshot_download", offline)
+    monkeypatch.setattr(encoders, "snapshot_download", offline)
     with pytest.raises(EncoderError) as refused:
         synopses.load_encoder("bert-base-uncased", "cpu", CACHE)
     message = str(refused.value)
@@ -194,7 +195,7 @@ def test_an_id_that_cannot_be_fetched_names_the_remedies(monkeypatch):
 
 
 def test_an_id_that_can_be_fetched_is_loaded_from_its_folder(folder, monkeypatch):
-    monkeypatch.setattr(synopses, "snapshot_download", lambda name, **named: str(folder))
+    monkeypatch.setattr(encoders, "snapshot_download", lambda name, **named: str(folder))
     encoder = synopses.load_encoder("someone/tiny-bert", "cpu", CACHE)
     assert encoder.name == "someone/tiny-bert"
     assert encoder.width == 12

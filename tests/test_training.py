@@ -9,7 +9,7 @@ import torch
 from conftest import Open
 
 from utils import checkpoints, training
-from utils.artefacts import Store
+from utils.artefacts import HandOffError, Store
 from utils.evaluation import auc
 from utils.models import MODELS, Inputs
 from utils.parameters import ParameterError
@@ -142,6 +142,14 @@ def test_random_vectors_have_the_columns_mean_and_deviation(table: np.ndarray) -
     assert np.abs((random.mean(0) - own.mean(0)) / own.std(0)).max() < 0.2
     assert random.std(0) == pytest.approx(own.std(0), rel=0.15)
     assert np.abs([np.corrcoef(own[:, c], random[:, c])[0, 1] for c in range(3)]).max() < 0.2
+
+
+@pytest.mark.parametrize(("column", "code"), [("userId", 15), ("movieId_duplicate", -1), ("genres", 8)])
+def test_codes_without_a_row_are_refused(split: Split, inputs: Inputs, column: str, code: int) -> None:
+    training.check_codes("valid", split, inputs)
+    split.codes[column].view(-1)[3] = code
+    with pytest.raises(HandOffError, match=f"valid-hugectr: column '{column}' has codes from .* Run notebook 06 again"):
+        training.check_codes("valid", split, inputs)
 
 
 def test_seen_codes(split: Split, inputs: Inputs) -> None:

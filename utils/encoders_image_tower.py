@@ -79,8 +79,12 @@ def load_tower(name: str, device: torch.device, default: str) -> Tower:
             config = transformers.AutoConfig.from_pretrained(folder, **LOCAL)
             processor = transformers.AutoImageProcessor.from_pretrained(folder, **LOCAL)
             wanted, output = _CLASSES.get(config.model_type, (transformers.AutoModel, "pooler_output"))
+            if config.model_type == "clip":
+                # The width of the projection stands in the configuration of the whole.
+                config.vision_config.projection_dim = config.projection_dim
+                config = config.vision_config
             model, report = wanted.from_pretrained(
-                folder, use_safetensors=True, dtype=precision(device), output_loading_info=True, **LOCAL
+                folder, config=config, use_safetensors=True, dtype=precision(device), output_loading_info=True, **LOCAL
             )
     except LOAD_ERRORS as error:
         raise not_loadable(PARAMETER, name, folder, error, default) from error

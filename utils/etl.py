@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from utils import parameters
 from utils.artefacts import HandOffError, Store
 from utils.cluster import check_scheduler
-from utils.cluster import cluster as cluster
+from utils.cluster import cluster as cluster  # for notebook 06, which takes all of its stage from here
 from utils.splits import hashed
 
 CATEGORIES = ["userId", "movieId", "genres", "movieId_duplicate"]

@@ -15,7 +15,7 @@ import numpy as np
 from utils.feature_store import Reduced
 
 NEIGHBOURS = 50
-"""Of 5 to 200 tried on hidden posters and texts of ml-latest-small, more than 50 gained little over 50, 10 lost half."""
+"""Tried from 5 to 200 on hidden vectors of ml-latest-small: 10 gained half as much over the mean, 200 little more."""
 _SAMPLE = 4096
 """Movies at most on which the trust in neighbours is fitted: it is one number."""
 _BLOCK = 128

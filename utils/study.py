@@ -74,6 +74,9 @@ class Study:
         known = etl.vocabulary(store, "userId")
         for name, table in raw.items():
             check_alignment(name, table, encoded[name], codes, known)
+        splits = {name: Split.of(columns) for name, columns in encoded.items()}
+        for name, split in splits.items():
+            training.check_codes(name, split, inputs)
         users = np.unique(np.concatenate([table["userId"].to_numpy() for table in raw.values()]))
         return cls(
             store=store,
@@ -84,7 +87,7 @@ class Study:
             fit=fit,
             split_name=store.manifest().get("train", {}).get("parameters", {}).get("SPLIT", "random"),
             raw=raw,
-            splits={name: Split.of(columns) for name, columns in encoded.items()},
+            splits=splits,
             catalogue=_catalogue(store, movies, codes, most),
             users=users,
             user_codes=_looked_up(known, users).astype(np.int32),

@@ -49,7 +49,7 @@ def check_template(template: object) -> None:
         raise ParameterError(f"TEMPLATE={template!r} has the placeholder {{{unknown[0]}}}. Those known are {known}.")
     if "synopsis" not in fields:
         raise ParameterError(
-            f"TEMPLATE={template!r} has no {{synopsis}}. Vectors of titles or genres alone would look like those of texts."
+            f"TEMPLATE={template!r} has no {{synopsis}}. Without it, titles or genres alone would pass for texts."
         )
 
 
@@ -131,15 +131,16 @@ def synopsis_items(enriched: pa.Table, movies: pa.Table | None = None, template:
 
 def encode_texts(items: Sequence[Item], encoder: TextEncoder, batch_size: int) -> tuple[np.ndarray, list[Failure]]:
     """Return float32 [m, width] of the m texts that can be read, in their order, and the failures."""
-    good = [len(item.content) <= MAX_CHARACTERS for item in items]
     failures = [
         Failure(item.movieId, f"the text has {len(item.content):,} characters, at most {MAX_CHARACTERS:,} are read")
-        for item, short in zip(items, good, strict=True)
-        if not short
+        for item in items
+        if len(item.content) > MAX_CHARACTERS
     ]
-    return encode(
-        encoder, [item.content for item, short in zip(items, good, strict=True) if short], batch_size
-    ), failures
+    return encode(encoder, _readable(items), batch_size), failures
+
+
+def _readable(items: Sequence[Item]) -> list[str]:
+    return [item.content for item in items if len(item.content) <= MAX_CHARACTERS]
 
 
 def _facts(movies: pa.Table | None, fields: set[str | None]) -> dict[int, dict[str, str]] | None:
@@ -161,18 +162,17 @@ def _facts(movies: pa.Table | None, fields: set[str | None]) -> dict[int, dict[s
 
 
 def _pieces(template: Any) -> list[tuple[str, str | None]]:
-    """Return (text before, placeholder or None) of a template; a format such as {title!r} is part of the placeholder."""
-    return [
-        (
-            before,
-            None if field is None else field + (f"!{conversion}" if conversion else "") + (f":{form}" if form else ""),
-        )
-        for before, field, form, conversion in string.Formatter().parse(template)
-    ]
+    """Return (text before, placeholder or None) of a template; the format in "{title!r:>9}" is part of its name."""
+    pieces: list[tuple[str, str | None]] = []
+    for before, field, form, conversion in string.Formatter().parse(template):
+        described = f"!{conversion}" if conversion else ""
+        described += f":{form}" if form else ""
+        pieces.append((before, None if field is None else field + described))
+    return pieces
 
 
 def _windows_of(encoder: TextEncoder, items: Sequence[Item]) -> Iterator[list[list[int]]]:
     # Some at a time: the tokens of a whole catalogue with their offsets would fill the memory.
-    texts = [item.content for item in items if len(item.content) <= MAX_CHARACTERS]
+    texts = _readable(items)
     for start in range(0, len(texts), _AT_ONCE):
         yield from windows(encoder, texts[start : start + _AT_ONCE])

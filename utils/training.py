@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from utils import parameters
+from utils.artefacts import HandOffError
 from utils.evaluation import auc
 from utils.graph import Graph
 from utils.models import FEATURE_SETS, MODELS, Inputs
@@ -133,6 +134,23 @@ def knocked_out(vectors: np.ndarray, features: str, movie_rows: np.ndarray, seed
         own = vectors[movie_rows]
         table[movie_rows] = generator.normal(own.mean(0), own.std(0), own.shape).astype(np.float32)
     return table
+
+
+def check_codes(name: str, split: Split, inputs: Inputs) -> None:
+    """Raise HandOffError for a code that has no row in its table: the split is of another run of notebook 06."""
+    rows = {
+        "userId": inputs.users,
+        "movieId": inputs.movies,
+        "genres": inputs.genres,
+        "movieId_duplicate": inputs.content_rows,
+    }
+    for column, count in rows.items():
+        codes = split.codes[column]
+        if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < count:
+            raise HandOffError(
+                f"{name}-hugectr: column {column!r} has codes from {codes.min()} to {codes.max()}, but its table has the "
+                f"rows 0 to {count - 1}. Run notebook 06 again."
+            )
 
 
 def seen_codes(train: Split, inputs: Inputs) -> dict[str, Tensor]:

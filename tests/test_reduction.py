@@ -1,0 +1,89 @@
+"""PCA in blocks: scikit-learn's own result, whatever the blocks, in less memory."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA
+
+from utils import reduction
+
+
+def vectors(count: int, width: int, offset: float = 1.0) -> np.ndarray:
+    """Return float32 [count, width] whose directions have clearly different variances."""
+    random = np.random.default_rng(0)
+    turned = np.linalg.qr(random.normal(size=(width, width)))[0]
+    return (offset + random.normal(size=(count, width)) * 0.8 ** np.arange(width) @ turned).astype(np.float32)
+
+
+@pytest.mark.parametrize(("count", "width"), [(300, 20), (15, 40), (40, 40)])
+@pytest.mark.parametrize("block", [7, 100, 4096])
+def test_it_is_the_pca_of_scikit_learn(monkeypatch: pytest.MonkeyPatch, count: int, width: int, block: int) -> None:
+    monkeypatch.setattr(reduction, "_BLOCK", block)
+    raw = vectors(count, width)
+    ours, theirs = reduction.fit(raw, np.arange(count), 8), PCA(8, svd_solver="full").fit(raw.astype(np.float64))
+    assert np.allclose(ours.components, theirs.components_, atol=1e-4), "directions or signs differ"
+    assert np.allclose(ours.explained, theirs.explained_variance_ratio_, rtol=1e-6)
+    assert np.allclose(ours.mean, theirs.mean_, rtol=1e-6)
+    assert ours.scale == pytest.approx(theirs.explained_variance_.sum() ** -0.5)
+    assert ours.fitted_on == count
+
+
+def test_a_mean_far_from_zero_costs_no_digits() -> None:
+    near, far = vectors(500, 20, offset=0), vectors(500, 20, offset=256)
+    rows = np.arange(500)
+    difference = reduction.fit(near, rows, 5).components - reduction.fit(far, rows, 5).components
+    assert np.abs(difference).max() < 1e-3  # What float32 itself loses at 256, and no more.
+
+
+def test_only_the_given_rows_count() -> None:
+    raw = vectors(100, 10)
+    rows = np.array([3, 50, 7, 99, 20, 21])
+    assert reduction.fit(raw, rows, 3).sha256() == reduction.fit(raw[rows], np.arange(6), 3).sha256()
+    assert reduction.fit(raw, rows, 3).sha256() != reduction.fit(raw, rows[1:], 3).sha256()
+
+
+@pytest.mark.parametrize(("rows", "wanted"), [(0, 0), (1, 0), (2, 1), (4, 3), (50, 5)])
+def test_no_more_directions_than_the_rows_span(rows: int, wanted: int) -> None:
+    fitted = reduction.fit(vectors(50, 10), np.arange(rows), 5)
+    assert fitted.components.shape == (wanted, 10)
+    assert fitted.explained.shape == (wanted,)
+    assert np.isfinite(fitted.scale)
+
+
+def test_a_direction_that_is_only_rounding_is_left_out() -> None:
+    raw = vectors(50, 10)
+    doubled = np.hstack([raw, raw[:, :3] * 2])
+    assert len(reduction.fit(doubled, np.arange(50), 13).components) == 10
+
+
+def test_projected_vectors_keep_the_mean_and_have_variance_one() -> None:
+    raw = vectors(200, 12)
+    fitted = reduction.fit(raw, np.arange(150), 4)
+    projected = reduction.project(fitted, raw)
+    assert projected.dtype == np.float32
+    assert projected.shape == (200, 4)
+    assert projected[:150].var(axis=0, ddof=1).sum() == pytest.approx(1, rel=1e-5)
+    assert np.allclose(projected[:150].mean(axis=0), fitted.scale * fitted.components @ fitted.mean, atol=1e-5)
+
+
+@pytest.mark.parametrize("block", [1, 7, 64])
+def test_a_projected_vector_does_not_depend_on_its_block(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    raw = vectors(200, 30)
+    fitted = reduction.fit(raw, np.arange(200), 8)
+    whole = reduction.project(fitted, raw)
+    monkeypatch.setattr(reduction, "_BLOCK", block)
+    assert np.array_equal(reduction.project(fitted, raw), whole)
+
+
+def test_memory_is_bounded_by_the_block_and_not_by_the_movies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reduction, "_BLOCK", 256)
+    raw = vectors(20_000, 64)
+    tracemalloc.start()
+    try:
+        fitted = reduction.fit(raw, np.arange(len(raw)), 8)
+        reduction.project(fitted, raw)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < raw.nbytes / 2, f"{peak:,} bytes for an array of {raw.nbytes:,}"
