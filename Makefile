@@ -42,6 +42,7 @@ check-machine:
 $(VENV)/.ready: requirements.txt constraints.txt
 	@$(MAKE) --no-print-directory check-machine
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
+	@echo "Installing into $(VENV): some minutes and 6 GB, once."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 

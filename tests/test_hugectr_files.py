@@ -116,9 +116,7 @@ def test_a_checkpoint_of_another_vocabulary(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / f"{name}0_sparse_0.model"
     keys, vectors = read_sparse(folder, run.twin.graph.slots[0].width)
     write_sparse(folder, keys + 1000, vectors)
-    with pytest.raises(
-        HandOffError, match=r"has the key 1\d+, but the table of 'userId' has 15 rows"
-    ):
+    with pytest.raises(HandOffError, match=r"has the key 1\d+, but the table of 'userId' has 15 rows"):
         load_snapshot(run.twin, tmp_path / name)
 
 

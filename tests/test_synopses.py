@@ -1,8 +1,10 @@
 """Synopses to vectors: the published encoder, each text with its own vector, models of any origin."""
 
+import hashlib
 import json
 import os
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +13,14 @@ import pytest
 import torch
 import transformers
 from huggingface_hub.errors import LocalEntryNotFoundError
+from safetensors.numpy import save
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
 
 from utils import encoders, encoders_text, synopses
-from utils.artefacts import open_store
+from utils.artefacts import HandOffError, open_store
 from utils.encoders import EncoderError
 from utils.parameters import ParameterError
 from utils.shards import Item
@@ -134,14 +141,57 @@ def test_texts_without_content_are_missing_and_long_ones_counted(store, tiny, ca
     found = synopses.encode_synopses(store, enriched_of(texts), tiny, 4)
     assert found.ids.tolist() == [1, 5, 6]
     assert found.failures == ()
-    assert found.metadata["truncated"] == 1
+    # 14 words and the two tokens around them just fit.
+    assert found.metadata["windowed"] == 1
     assert found.metadata["source"] == {"local": 3}
-    # 14 words and the two tokens around them just fit; a fifteenth is cut.
-    np.testing.assert_allclose(found.vectors[1], found.vectors[2], atol=1e-5)
-    assert "1 of 3 texts have more than 16 tokens: their ends are cut." in capsys.readouterr().out
+    assert "1 of 3 texts are longer than 16 tokens: read in several windows." in capsys.readouterr().out
     again = synopses.encode_synopses(store, enriched_of(texts), tiny, 4)
     assert again.metadata == found.metadata
     assert "resumed 1 of 1 shards" in capsys.readouterr().out
+
+
+def test_the_end_of_a_long_text_counts(tiny):
+    long = "paris " * 14
+    found = synopses.forward(tiny, [long, long + "cowboy cowboy western", long + "romantic comedy paris"])
+    assert abs(found[1] - found[0]).max() > 1e-3
+    assert abs(found[1] - found[2]).max() > 1e-3
+    # 14 and 3 words: the mean of the windows' vectors, weighted by their tokens.
+    first, second = synopses.forward(tiny, [long, "cowboy cowboy western"])
+    np.testing.assert_allclose(found[1], (14 * first + 3 * second) / 17, atol=1e-5)
+
+
+def test_windows_end_between_words_unless_a_word_fills_one(folder, tmp_path):
+    copy = copied(folder, tmp_path)
+    (copy / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 6}))
+    words = [*WORDS, "gun", "##fight", "##s"]
+    (copy / "vocab.txt").write_text("\n".join(words) + "\n")
+    transformers.BertTokenizerFast(vocab=str(copy / "vocab.txt")).save_pretrained(copy)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(copy)
+    one = tokenizer("gunfights", add_special_tokens=False)["input_ids"]
+    encoder = replace(synopses.load_encoder(str(folder), "cpu", CACHE), tokenizer=tokenizer, max_tokens=6)
+    assert len(one) >= 2
+    paris = tokenizer("paris", add_special_tokens=False)["input_ids"][0]
+    assert encoders_text.windows(encoder, ["paris paris paris gunfights", ""]) == [[[paris] * 3, one], [[]]]
+    parts = encoders_text.windows(replace(encoder, max_tokens=3), ["gunfights paris"])[0]
+    assert [token for part in parts for token in part] == [*one, paris]
+    assert all(len(part) == 1 for part in parts)
+
+
+def test_a_text_that_is_no_text_is_a_failure(store, tiny, monkeypatch):
+    monkeypatch.setattr(synopses, "MAX_CHARACTERS", 100)
+    found = synopses.encode_synopses(store, enriched_of(["cowboy", "x" * 101, "paris"]), tiny)
+    assert found.ids.tolist() == [1, 3]
+    assert found.failures[0].reason == "the text has 101 characters, at most 100 are read"
+
+
+def test_any_shard_and_batch_size_gives_the_same(tmp_path, tiny):
+    texts = [" ".join(WORDS[5 + (i * j) % 11] for j in range(1 + 5 * i)) for i in range(12)]
+    found = []
+    for batch, shard in ((1, 1), (64, 256), (3, 5)):
+        store = open_store(tmp_path, f"of-{batch}-{shard}", 42, "04-Feature-Extraction-Text")
+        found.append(synopses.encode_synopses(store, enriched_of(texts), tiny, batch, shard_size=shard).vectors)
+    np.testing.assert_allclose(found[0], found[1], atol=1e-5)
+    np.testing.assert_allclose(found[0], found[2], atol=1e-5)
 
 
 def test_a_changed_text_is_encoded_again(store, tiny):
@@ -158,10 +208,196 @@ def test_a_catalogue_without_texts(store, tiny):
     assert store.metadata("text_embeddings")["encoder"] == tiny.name
 
 
-def test_the_text_of_a_movie():
-    assert synopses.compose_text("  A cowboy. ") == "A cowboy."
-    assert synopses.compose_text(" \n") is None
-    assert synopses.compose_text(None) is None
+# The text of a movie
+
+MOVIES = pa.table(
+    {
+        "movieId": pa.array([1, 2, 3], pa.int64()),
+        "title": ["Heat", "Big", None],
+        "year": pa.array([1995, None, 1990], pa.int16()),
+        "genres": pa.array([["Action", "Crime"], [], ["Drama"]], pa.list_(pa.string())),
+    }
+)
+
+
+def texts_of(enriched, template, movies=MOVIES):
+    return {item.movieId: item.content for item in synopses.synopsis_items(enriched, movies, template)}
+
+
+def test_the_text_is_put_together_by_the_template():
+    enriched = enriched_of(["A  cop.\n", "A boy.", "A man."]).append_column("tagline", pa.array(["Crime.", None, ""]))
+    assert texts_of(enriched, synopses.TEMPLATE) == {
+        1: "Heat. Crime. A cop. Genres: Action, Crime",
+        2: "Big. A boy.",
+        3: ". A man. Genres: Drama",
+    }
+    assert texts_of(enriched, "{title} ({year}): {synopsis}")[1] == "Heat (1995): A cop."
+    assert texts_of(enriched, "{synopsis}", None) == {1: "A cop.", 2: "A boy.", 3: "A man."}
+    assert texts_of(enriched_of(["A cop."]), synopses.TEMPLATE)[1] == "Heat. A cop. Genres: Action, Crime"
+
+
+def test_a_movie_without_a_synopsis_has_no_text_whatever_else_is_known():
+    assert texts_of(enriched_of([None, " \n", "A man."]), synopses.TEMPLATE).keys() == {3}
+
+
+def test_the_key_is_of_the_whole_text():
+    enriched = enriched_of(["A cop."])
+    keys = {synopses.synopsis_items(enriched, MOVIES, t)[0].key for t in ("{synopsis}", "{title} {synopsis}")}
+    assert keys == {hashlib.sha256(text).hexdigest() for text in (b"A cop.", b"Heat A cop.")}
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{synopsis} {plot}", r"has the placeholder \{plot\}. Those known are \{title\}, \{year\}, \{tagline\}"),
+        ("{synopsis} {title.__class__}", r"has the placeholder \{title.__class__\}"),
+        ("{synopsis} {title!r}", r"has the placeholder \{title!r\}"),
+        ("{synopsis:>1000000000}", r"has the placeholder \{synopsis:>1000000000\}"),
+        ("{synopsis} {}", r"has the placeholder \{\}"),
+        ("{title}", r"has no \{synopsis\}"),
+        ("", r"has no \{synopsis\}"),
+        ("{synopsis", "cannot be read"),
+        (None, "cannot be read"),
+    ],
+)
+def test_templates_that_are_refused(template, message):
+    with pytest.raises(ParameterError, match=message) as refused:
+        synopses.check_template(template)
+    assert str(refused.value).startswith(f"TEMPLATE={template!r} ")
+
+
+def test_a_template_that_wants_what_is_not_there():
+    with pytest.raises(ParameterError, match=r"TEMPLATE has \['genres', 'title'\], which needs movies_converted"):
+        synopses.synopsis_items(enriched_of(["A cop."]), None, synopses.TEMPLATE)
+    with pytest.raises(HandOffError, match=r"movieId 4 of enriched.parquet is not in movies_converted.parquet. Run 02"):
+        texts_of(enriched_of(["A."] * 4), synopses.TEMPLATE)
+
+
+def test_the_template_is_in_the_metadata_and_decides_the_vector(store, tiny):
+    enriched = enriched_of(["cowboy", "paris", None])
+    one = synopses.encode_synopses(store, enriched, tiny, movies=MOVIES, template="{synopsis} {genres} western")
+    two = synopses.encode_synopses(store, enriched, tiny)
+    assert one.ids.tolist() == two.ids.tolist() == [1, 2]
+    assert one.metadata["template"] == "{synopsis} {genres} western"
+    assert abs(one.vectors - two.vectors).max() > 1e-3
+
+
+# How a model's own files say that its tokens become one vector
+
+
+def sentence_model(folder, tmp_path, pooling, *after, limit=None):
+    """Make a sentence-transformers folder of a tiny BERT; ``after`` are (type, files) of the steps after pooling."""
+    target = copied(folder, tmp_path)
+    steps = ["Transformer", "Pooling", *(kind for kind, _ in after)]
+    listed = [
+        {"idx": i, "name": str(i), "path": f"{i}_{kind}" if i else "", "type": f"sentence_transformers.models.{kind}"}
+        for i, kind in enumerate(steps)
+    ]
+    (target / "modules.json").write_text(json.dumps(listed))
+    (target / "1_Pooling").mkdir()
+    (target / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    for place, (kind, files) in enumerate(after, start=2):
+        (target / f"{place}_{kind}").mkdir()
+        for name, content in files.items():
+            (target / f"{place}_{kind}" / name).write_bytes(content)
+    if limit:
+        (target / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": limit}))
+    return target
+
+
+def mode(**on):
+    names = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens", "lasttoken")
+    return {"word_embedding_dimension": 12} | {f"pooling_mode_{name}": bool(on.get(name)) for name in names}
+
+
+@pytest.mark.parametrize(
+    ("pooling", "reference"),
+    [
+        (mode(cls_token=True), lambda h: h[0]),
+        (mode(mean_tokens=True), lambda h: h.mean(0)),
+        (mode(max_tokens=True), lambda h: h.max(0)),
+        (mode(cls_token=True, mean_tokens=True), lambda h: np.concatenate([h[0], h.mean(0)])),
+        ({"pooling_mode": "max"}, lambda h: h.max(0)),
+    ],
+)
+def test_the_pooling_of_the_model_is_kept(folder, tmp_path, tiny, pooling, reference):
+    encoder = synopses.load_encoder(str(sentence_model(folder, tmp_path, pooling)), "cpu", CACHE)
+    with torch.inference_mode():
+        hidden = tiny.module(**tiny.tokenizer(["a cowboy western"], return_tensors="pt")).last_hidden_state[0].numpy()
+    # In a batch with a longer text, so that padding is there to be left out.
+    found = synopses.forward(encoder, ["a cowboy western", "the romantic gunfight on the frontier in paris"])[0]
+    np.testing.assert_allclose(found, reference(hidden), atol=1e-5)
+
+
+def test_dense_and_normalize_come_after_pooling_and_after_the_windows(folder, tmp_path, tiny):
+    weight = np.random.default_rng(0).standard_normal((5, 12)).astype("float32")
+    bias = np.arange(5, dtype="float32")
+    activation = json.dumps({"activation_function": "torch.nn.modules.activation.Tanh"}).encode()
+    dense = {"config.json": activation, "model.safetensors": save({"linear.weight": weight, "linear.bias": bias})}
+    target = sentence_model(folder, tmp_path, mode(mean_tokens=True), ("Dense", dense), ("Normalize", {}), limit=9)
+    encoder = synopses.load_encoder(str(target), "cpu", CACHE)
+    assert (encoder.width, encoder.max_tokens) == (5, 9)
+    plain = replace(tiny, max_tokens=9)
+    texts = ["a cowboy western", "paris " * 10]
+    expected = np.tanh(synopses.forward(plain, texts) @ weight.T + bias)
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(synopses.forward(encoder, texts), expected, atol=1e-5)
+    assert "dense 5 (Tanh), scaled to length 1" in encoder.preprocessing
+    before = encoder.weights_sha256
+    (target / "2_Dense" / "model.safetensors").write_bytes(save({"linear.weight": weight + 1, "linear.bias": bias}))
+    assert synopses.load_encoder(str(target), "cpu", CACHE).weights_sha256 != before
+
+
+@pytest.mark.parametrize(
+    ("pooling", "after", "message"),
+    [
+        (mode(lasttoken=True), [], r"pooling \['pooling_mode_lasttoken'\] is not supported, only mean, cls and max"),
+        (mode(), [], "pooling of no kind is not supported"),
+        (mode(mean_tokens=True), [("LSTM", {})], r"the steps .*'LSTM'\] are not supported"),
+        (mode(mean_tokens=True), [("Normalize", {}), ("Dense", {})], "are not supported: after Pooling come Dense"),
+        (
+            mode(mean_tokens=True),
+            [("Dense", {"config.json": b'{"activation_function": "os.system"}'})],
+            "'system' is none",
+        ),
+        (
+            mode(mean_tokens=True),
+            [("Dense", {"config.json": b'{"activation_function": "Tanh"}', "model.safetensors": b"half"})],
+            "holds no dense layer that fits",
+        ),
+    ],
+)
+def test_steps_that_are_not_supported_are_refused(folder, tmp_path, pooling, after, message):
+    with pytest.raises(EncoderError, match=message):
+        synopses.load_encoder(str(sentence_model(folder, tmp_path, pooling, *after)), "cpu", CACHE)
+
+
+@pytest.mark.parametrize("path", ["../outside", "/etc", "a/../../b", 3])
+def test_steps_outside_the_folder_are_refused(folder, tmp_path, path):
+    target = sentence_model(folder, tmp_path, mode(mean_tokens=True))
+    steps = json.loads((target / "modules.json").read_text())
+    (target / "modules.json").write_text(json.dumps([steps[0], steps[1] | {"path": path}]))
+    with pytest.raises(EncoderError, match=r"modules.json names .* which is not below it"):
+        synopses.load_encoder(str(target), "cpu", CACHE)
+
+
+def test_an_encoder_with_late_positions_reads_what_it_can(tmp_path):
+    words = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *WORDS[5:], "movie"]
+    vocabulary = {word: number for number, word in enumerate(words)}
+    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.post_processor = TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)])
+    wrapped = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<unk>")
+    wrapped.save_pretrained(tmp_path)
+    torch.manual_seed(0)
+    config = transformers.RobertaConfig(
+        vocab_size=len(words), hidden_size=12, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24,
+        max_position_embeddings=18, pad_token_id=1,
+    )  # fmt: skip
+    transformers.RobertaModel(config).save_pretrained(tmp_path)
+    encoder = synopses.load_encoder(str(tmp_path), "cpu", CACHE)
+    assert encoder.max_tokens == 16
+    assert np.isfinite(synopses.forward(encoder, ["paris " * 40])).all()
 
 
 def test_a_limit_that_the_folder_states_is_kept(folder, tmp_path):

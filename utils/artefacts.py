@@ -150,7 +150,10 @@ class Store:
         assert artefact.columns is not None, f"{name} is not a parquet file"
         own = {"version": VERSION, "dataset": self.dataset, "seed": self.seed, "notebook": self.notebook}
         table = _conform(table, artefact.columns, path)
-        table = table.replace_schema_metadata({KEY: json.dumps(own | dict(metadata or {})).encode()})
+        own |= dict(metadata or {})
+        # Once as JSON, which is what this module reads, and once as plain text for other tools.
+        plain = {name: value if isinstance(value, str) else json.dumps(value) for name, value in own.items()}
+        table = table.replace_schema_metadata({KEY: json.dumps(own).encode()} | plain)
         with writing(path) as temporary:
             pq.write_table(table, temporary, compression="zstd", row_group_size=1 << 20)
         self.record(name, rows=table.num_rows)
@@ -205,7 +208,7 @@ def open_store(data_dir: str | Path, dataset: str, seed: int, notebook: str, **p
 
 def vectors(column: pa.ChunkedArray) -> np.ndarray:
     """Return a fixed_size_list<float32>[d] column of n rows as a float32 array [n, d], without a copy per row."""
-    array = column.combine_chunks()
+    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     if isinstance(array, pa.ChunkedArray):
         array = array.chunk(0) if array.num_chunks else pa.array([], column.type)
     width = column.type.list_size

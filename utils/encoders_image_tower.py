@@ -82,7 +82,8 @@ def load_tower(name: str, device: torch.device, default: str) -> Tower:
             if config.model_type == "clip":
                 # The width of the projection stands in the configuration of the whole.
                 config.vision_config.projection_dim = config.projection_dim
-                config = config.vision_config
+            if wanted is not transformers.AutoModel:
+                config = getattr(config, "vision_config", config)
             model, report = wanted.from_pretrained(
                 folder, config=config, use_safetensors=True, dtype=precision(device), output_loading_info=True, **LOCAL
             )

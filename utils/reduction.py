@@ -57,7 +57,7 @@ def fit(raw: np.ndarray, rows: np.ndarray, width: int) -> Reduction:
     mean /= max(len(rows), 1)
     covariance = np.zeros((raw_width, raw_width))
     for block in _blocks(raw, rows):
-        pass
+        block -= mean
         covariance += block.T @ block
     covariance /= max(len(rows) - 1, 1)
     total, widest = np.trace(covariance), covariance.diagonal().max()

@@ -148,8 +148,8 @@ def check_codes(name: str, split: Split, inputs: Inputs) -> None:
         codes = split.codes[column]
         if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < count:
             raise HandOffError(
-                f"{name}-hugectr: column {column!r} has codes from {codes.min()} to {codes.max()}, but its table has the "
-                f"rows 0 to {count - 1}. Run notebook 06 again."
+                f"{name}-hugectr: column {column!r} has codes from {codes.min()} to {codes.max()}, but its table has "
+                f"the rows 0 to {count - 1}. Run notebook 06 again."
             )
 
 
