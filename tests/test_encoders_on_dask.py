@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dask
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -57,7 +58,8 @@ def run_toy(items: list[Item], encoder: Toy, batch_size: int) -> tuple[np.ndarra
 
 @pytest.fixture(scope="module")
 def two() -> Iterator[Any]:
-    with cluster("local:2") as client:
+    # A worker takes seconds to come back, so one that dies twice on the same shard is enough here; Dask says four.
+    with dask.config.set({"distributed.scheduler.allowed-failures": 1}), cluster("local:2") as client:
         yield client
 
 

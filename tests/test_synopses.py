@@ -363,7 +363,7 @@ def test_dense_and_normalize_come_after_pooling_and_after_the_windows(folder, tm
         (
             mode(mean_tokens=True),
             [("Dense", {"config.json": b'{"activation_function": "Tanh"}', "model.safetensors": b"half"})],
-            "holds no dense layer that fits",
+            "holds no dense layer that can be read",
         ),
     ],
 )

@@ -15,8 +15,6 @@ from utils.encoders import EncoderError
 
 WORKERS_SECONDS = 60
 """How long to wait for the first worker of a cluster."""
-AHEAD = 3
-"""Tasks a worker thread has in hand or waiting; all of them at once would fill the scheduler's memory."""
 _LOADING = threading.Lock()
 
 
@@ -79,21 +77,23 @@ def completed(client: Any, task: Callable[..., None], calls: Mapping[str, tuple[
     """
     from distributed import KilledWorker, as_completed
 
-    names, waiting = {}, iter(calls.items())
     _wait_for_workers(client)
-    running = as_completed(with_results=False)
-    try:
-        for name, call in _first(waiting, AHEAD * sum(client.nthreads().values())):
+    waiting = iter(calls.items())
+    running, names = as_completed(), {}
+
+    def submit() -> None:
+        # One a thread: Dask blames what only waited on a worker that died, and workers may come and go.
+        for name, call in _first(waiting, max(1, sum(client.nthreads().values()) - len(names))):
             future = client.submit(task, *call, pure=False)
-            names[future.key] = (name, future)
+            names[future] = name
             running.add(future)
+
+    try:
+        submit()
         for future in running:
-            name, _ = names.pop(future.key)
+            name = names.pop(future)
             future.result()
-            for following, call in _first(waiting, 1):
-                another = client.submit(task, *call, pure=False)
-                names[another.key] = (following, another)
-                running.add(another)
+            submit()
             yield name
     except KilledWorker as error:
         raise EncoderError(
@@ -106,7 +106,7 @@ def completed(client: Any, task: Callable[..., None], calls: Mapping[str, tuple[
             "and environment (PYTHONPATH=. .venv/bin/dask worker tcp://…)."
         ) from error
     finally:
-        client.cancel([future for _, future in names.values()])
+        client.cancel(list(names))
 
 
 def _first(waiting: Iterator[Any], count: int) -> Iterator[Any]:
