@@ -202,3 +202,16 @@ def test_main_says_what_changed(
     assert capsys.readouterr().out == f"00-First.ipynb\n{NAME}\n"
     assert outputs.main(["ml-100k"]) == 0
     assert capsys.readouterr().out == "The outputs are up to date.\n"
+
+
+def test_the_pictures_of_the_readme_are_saved(root: Path) -> None:
+    pixel = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+    for path in (root / NAME, root / "runs" / "ml-100k" / NAME):
+        notebook = nbformat.read(path, 4)
+        cell = next(cell for cell in notebook.cells if cell.cell_type == "code")
+        cell.source += "\nplots.ablation(metrics)"
+        if "runs" in str(path.relative_to(root)):
+            cell.outputs = [nbformat.v4.new_output("display_data", {"image/png": pixel})]
+        nbformat.write(notebook, path)
+    outputs.update("ml-100k", root)
+    assert (root / "docs" / "images" / "ablation.png").read_bytes() == base64.b64decode(pixel)

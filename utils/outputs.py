@@ -6,6 +6,7 @@ bars), and nothing from code that has changed since. All notebooks are checked b
 """
 
 import argparse
+import base64
 import copy
 import json
 import re
@@ -20,6 +21,8 @@ from utils.artefacts import writing
 from utils.parameters import ParameterError, dataset_name
 
 ROOT = Path(__file__).resolve().parent.parent
+PICTURES = {"docs/images/ablation.png": "plots.ablation(", "docs/images/shelf.png": "plots.shelf("}
+"""Pictures that the README shows, and the call whose cell they are the output of."""
 LARGEST = 300 * 1024
 """Bytes that a committed notebook may have."""
 _WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -126,7 +129,18 @@ def update(dataset: str, root: Path = ROOT) -> list[str]:
     for path in changed:
         with writing(path) as temporary:
             temporary.write_text(new[path])
+        for image, call in PICTURES.items():
+            _save_picture(nbformat.reads(new[path], 4), call, root / image)
     return [path.name for path in changed]
+
+
+def _save_picture(notebook: NotebookNode, call: str, path: Path) -> None:
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and call in cell.source:
+            for output in cell.outputs:
+                if "image/png" in output.get("data", {}):
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(base64.b64decode(output.data["image/png"]))
 
 
 def main(arguments: list[str] | None = None) -> int:
