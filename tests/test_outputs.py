@@ -1,5 +1,6 @@
 """Committing outputs: only those of one clean run of the committed code, and nothing of one machine or moment."""
 
+import base64
 import copy
 from pathlib import Path
 

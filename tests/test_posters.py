@@ -2,8 +2,6 @@
 
 import contextlib
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +11,7 @@ import torchvision
 import transformers
 from huggingface_hub.errors import LocalEntryNotFoundError
 from PIL import Image
+from places import CACHE
 from torch import nn
 
 from utils import encoders, encoders_image, posters
@@ -21,8 +20,6 @@ from utils.downloads import HostUnreachable
 from utils.encoders import EncoderError
 from utils.parameters import ParameterError
 from utils.posters import ImageEncoder
-
-CACHE = Path(os.environ.get("MULTIMODAL_CACHE", Path(__file__).parents[1] / "data" / ".cache"))
 
 
 @pytest.fixture

@@ -2,10 +2,8 @@
 
 import hashlib
 import json
-import os
 import socket
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +11,7 @@ import pytest
 import torch
 import transformers
 from huggingface_hub.errors import LocalEntryNotFoundError
+from places import CACHE
 from safetensors.numpy import save
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
@@ -25,7 +24,6 @@ from utils.encoders import EncoderError
 from utils.parameters import ParameterError
 from utils.shards import Item
 
-CACHE = Path(os.environ.get("MULTIMODAL_CACHE", Path(__file__).parents[1] / "data" / ".cache"))
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "the", "in", "on", "cowboy", "comedy", "paris"]
 WORDS += ["western", "romantic", "gunfight", "frontier"]
 

@@ -31,7 +31,8 @@ def movies_of(table: pa.Table) -> list[Movie]:
 def both_titles(title: str) -> tuple[str, str]:
     """Split the original title that MovieLens appends in brackets: "Seven (Se7en)" is ("Seven", "Se7en").
 
-    The second is "" where there is none.
+    The second is "" where there is none. Control and direction characters become blanks.
     """
-    main, _, other = title.partition(" (")
+    printable = "".join(letter if letter.isprintable() else " " for letter in title)
+    main, _, other = " ".join(printable.split()).partition(" (")
     return main, other.split(" (")[0].removesuffix(")").removeprefix("a.k.a. ")
