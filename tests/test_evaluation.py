@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.calibration import calibration_curve
 from sklearn.metrics import log_loss, ndcg_score, roc_auc_score
 
 from utils import evaluation, ranking
@@ -101,8 +102,71 @@ def test_refusals(label, score, message):
 
 
 def test_logloss_refuses_logits():
-    with pytest.raises(EvaluationError, match=r"score\[1\] is 2.5: logloss needs probabilities; apply the sigmoid"):
+    with pytest.raises(EvaluationError, match=r"score\[1\] is 2.5: logloss and calibration need probabilities; apply"):
         evaluation.logloss(np.array([0, 1]), np.array([0.5, 2.5]))
+
+
+# --- calibration
+
+
+def test_calibration_error_by_hand():
+    # Two bins of two: mean score 0.2 against 0.5 liked, 0.75 against 1 liked: (2 * 0.3 + 2 * 0.25) / 4.
+    label, score = np.array([1, 0, 1, 1]), np.array([0.1, 0.3, 0.9, 0.6])
+    assert evaluation.calibration_error(label, score, bins=2) == pytest.approx((2 * 0.3 + 2 * 0.25) / 4)
+    assert evaluation.calibration_error(label, score, bins=1) == pytest.approx(abs(1.9 / 4 - 0.75))
+    assert np.isnan(evaluation.calibration_error(np.zeros(0), np.zeros(0)))
+
+
+def test_calibration_error_equals_scikit_learn_on_quantiles():
+    _, label, score = clicks(10, 3_000, decimals=9)
+    score = np.float64(score) + np.arange(3_000) * 1e-12
+    likes, means = calibration_curve(label, score, n_bins=10, strategy="quantile")
+    expected = np.abs(likes - means).mean()  # without ties, all bins have 300 rows
+    assert len(np.unique(score)) == 3_000
+    assert evaluation.calibration_error(label, score) == pytest.approx(expected, abs=1e-9)
+
+
+def test_one_score_for_all_is_one_bin_in_any_order():
+    # Cut by position, sorted labels of one score would look miscalibrated in every bin.
+    label = np.repeat([0, 1], 50)
+    assert evaluation.calibration_error(label, np.full(100, 0.5, np.float32)) == 0
+    assert evaluation.calibration_error(label, np.full(100, 0.8)) == pytest.approx(0.3)
+
+
+def test_a_calibrated_model_shows_only_the_noise_of_the_docstring():
+    generator = np.random.default_rng(0)
+    score = generator.random(20_000)
+    label = generator.random(20_000) < score
+    noise = 0.4 * np.sqrt(10 / 20_000)
+    assert 0.3 * noise < evaluation.calibration_error(label, score) < 2 * noise
+    assert evaluation.calibration_error(label, score**2) > 0.15
+
+
+def test_the_interval_of_the_calibration_error_holds_its_value_and_covers_the_truth():
+    def sample(seed: int, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        generator = np.random.default_rng(seed)
+        logit = generator.normal(size=rows)
+        label = generator.random(rows) < 1 / (1 + np.exp(-logit))
+        return generator.integers(0, max(rows // 20, 1), rows), label, 1 / (1 + np.exp(-1.6 * logit))
+
+    truth = evaluation.calibration_error(*sample(10_000, 500_000)[1:])
+    covered = 0
+    for seed in range(50):
+        row = evaluation.evaluate(*sample(seed, 2_000), **TAGS)[3]
+        assert 0 <= row["low"] <= row["value"] <= row["high"]
+        covered += row["low"] <= truth <= row["high"]
+    assert covered >= 42
+
+
+def test_scores_that_are_no_probabilities_get_auc_and_gauc_only():
+    user, label, score = clicks(50, 1_000)
+    rows = evaluation.evaluate(user, label, score * 100, **TAGS, probabilities=False)
+    assert [row["metric"] for row in rows] == ["auc", "gauc"]
+    alone = evaluation.evaluate(user, label, score, **TAGS)
+    assert [row["value"] for row in rows] == [pytest.approx(alone[i]["value"]) for i in (0, 2)]
+    for metric in (evaluation.calibration_error, evaluation.logloss):
+        with pytest.raises(EvaluationError, match="logloss and calibration need probabilities; apply the sigmoid"):
+            metric(label, score * 100)
 
 
 # --- intervals and rows
@@ -112,14 +176,15 @@ def test_rows_are_tidy_and_bracket_the_value():
     user, label, score = clicks(200, 5_000)
     table = evaluation.metrics_table(evaluation.evaluate(user, label, score, **TAGS))
     assert tuple(table.columns) == evaluation.METRICS_COLUMNS
-    assert list(table.metric) == ["auc", "logloss", "gauc"]
+    assert list(table.metric) == ["auc", "logloss", "gauc", "ece"]
     assert ((table.low < table.value) & (table.value < table.high)).all()
     value, used, _ = evaluation.gauc(user, label, score)
-    assert list(table.n) == [5_000, 5_000, used]
+    assert list(table.n) == [5_000, 5_000, used, 5_000]
     assert table.value.tolist() == [
         evaluation.auc(label, score),
         pytest.approx(evaluation.logloss(label, score)),
         value,
+        pytest.approx(evaluation.calibration_error(label, score)),
     ]
 
 
@@ -134,7 +199,7 @@ def test_the_order_of_rows_and_the_names_of_users_do_not_matter():
 def test_an_empty_slice_gives_nan_rows():
     empty = np.zeros(0)
     rows = evaluation.evaluate(empty.astype(int), empty, empty, **TAGS)
-    assert [row["n"] for row in rows] == [0, 0, 0]
+    assert [row["n"] for row in rows] == [0, 0, 0, 0]
     assert all(np.isnan([row["value"], row["low"], row["high"]]).all() for row in rows)
 
 
@@ -170,17 +235,6 @@ def test_replicates_must_be_whole():
 def test_metric_row_refuses_unknown_tags():
     with pytest.raises(EvaluationError, match="A metrics row needs"):
         evaluation.metric_row("auc", 0.5, (0.4, 0.6), 3, trainer="torch")
-
-
-def test_paired_difference_is_narrower_than_either_interval():
-    user, label, score = clicks(100, 4_000)
-    better = np.clip(score + 0.05 * label, 0, 1)
-    difference, low, high = evaluation.paired_auc_difference(user, label, better, score)
-    assert difference == pytest.approx(evaluation.auc(label, better) - evaluation.auc(label, score))
-    assert 0 < low < difference < high
-    alone = evaluation.evaluate(user, label, score, **TAGS)[0]
-    assert high - low < alone["high"] - alone["low"]
-    assert evaluation.paired_auc_difference(user, label, score, score) == (0, 0, 0)
 
 
 def test_summarise_averages_seeds_and_widens_the_interval():

@@ -1,12 +1,12 @@
-"""Evaluation of click predictions (notebook 07): AUC, logloss, GAUC, and intervals over users.
+"""Evaluation of click predictions (notebook 07): AUC, logloss, GAUC, calibration, and intervals over users.
 
 Scores are compared exactly: equal scores are ties and count half. Intervals are 95% percentile
 bootstrap intervals that resample users, not ratings, because the ratings of one user are not
-independent. The same seed gives the same resamples, so models scored on the same rows share them.
-Lists of recommendations are judged in ``utils.ranking``.
+independent (``utils.bootstrap``). The same seed gives the same resamples, so models scored on the same rows
+share them. ``utils.ranking`` judges lists of recommendations, ``utils.comparisons`` one model against another.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +14,14 @@ import numpy as np
 import pandas as pd
 
 from utils import parameters
+from utils.bootstrap import REPLICATES, interval, resamples
 
 METRICS_COLUMNS = ("trainer", "model", "features", "seed", "split", "slice", "metric", "value", "low", "high", "n")
 """Columns of ``metrics.csv``, in order."""
 CLIP = 1e-7
 """Probabilities are kept this far from 0 and 1 in the logloss."""
-REPLICATES = 200
-PERCENTILES = (2.5, 97.5)
+BINS = 10
+"""Groups of rows of like score in the calibration error."""
 
 
 class EvaluationError(ValueError):
@@ -88,12 +89,18 @@ def auc(label: np.ndarray, score: np.ndarray) -> float:
     return _Pairs.of(np.zeros(len(score), np.int64), liked, score).auc(np.ones(1, np.int64))
 
 
-def _losses(liked: np.ndarray, score: np.ndarray) -> np.ndarray:
+def _probabilities(score: np.ndarray) -> np.ndarray:
     outside = (score < 0) | (score > 1)
     if outside.any():
         row = int(np.flatnonzero(outside)[0])
-        raise EvaluationError(f"score[{row}] is {score[row]!r}: logloss needs probabilities; apply the sigmoid first.")
-    probability = np.clip(score.astype(np.float64), CLIP, 1 - CLIP)
+        raise EvaluationError(
+            f"score[{row}] is {score[row]!r}: logloss and calibration need probabilities; apply the sigmoid first."
+        )
+    return score.astype(np.float64)
+
+
+def _losses(liked: np.ndarray, score: np.ndarray) -> np.ndarray:
+    probability = np.clip(_probabilities(score), CLIP, 1 - CLIP)
     return -np.log(np.where(liked, probability, 1 - probability))
 
 
@@ -104,6 +111,26 @@ def logloss(label: np.ndarray, score: np.ndarray) -> float:
     """
     losses = _losses(*_checked(label, score))
     return float(losses.mean()) if losses.size else float("nan")
+
+
+def _equal_count_bins(score: np.ndarray, bins: int) -> np.ndarray:
+    """Return the bin, 0 to ``bins`` - 1, of each row: by rank, equal scores together in the bin of their middle."""
+    _, inverse, counts = np.unique(score, return_inverse=True, return_counts=True)
+    twice_middle = 2 * np.cumsum(counts) - counts
+    return (twice_middle * bins // (2 * max(len(score), 1)))[inverse]
+
+
+def calibration_error(label: np.ndarray, score: np.ndarray, bins: int = BINS) -> float:
+    """Return the expected calibration error: the mean over rows of |mean score - share of likes| in the row's bin.
+
+    Sum over bins of n_b / n |mean score - mean label|, rows sorted by score and cut into ``bins`` groups (Naeini,
+    Cooper and Hauskrecht, AAAI 2015) of equal count (Nguyen and O'Connor, EMNLP 2015); equal scores share a group.
+    0 is perfect; a perfect model shows about 0.4 sqrt(bins / n), for each bin has noise. nan for no rows.
+    """
+    parameters.whole("bins", bins)
+    liked, score = _checked(label, score)
+    excess = np.bincount(_equal_count_bins(score, bins), _probabilities(score) - liked, minlength=bins)
+    return _ratio(np.abs(excess).sum(), len(score))
 
 
 def _user_auc(user: np.ndarray, liked: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -143,25 +170,6 @@ def _ratio(part: float, whole: float) -> float:
     return float(part) / float(whole) if whole else float("nan")
 
 
-def resamples(users: int, replicates: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield, ``replicates`` times, how often each of ``users`` users is drawn with replacement: int64 [users].
-
-    Efron, Bootstrap Methods, Annals of Statistics 7, 1979. One resample is in memory at a time.
-    """
-    generator = np.random.default_rng(seed)
-    for _ in range(replicates):
-        drawn = generator.integers(0, max(users, 1), users)
-        yield np.bincount(drawn, minlength=users)
-
-
-def interval(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
-    """Return the 2.5 and 97.5 percentiles of bootstrap replicates, nan ones left out; (nan, nan) when none is left."""
-    kept = np.asarray(values, np.float64)
-    kept = kept[~np.isnan(kept)]
-    low, high = np.percentile(kept, PERCENTILES) if kept.size else (np.nan, np.nan)
-    return float(low), float(high)
-
-
 def metric_row(metric: str, value: float, bounds: tuple[float, float], n: int, **tags: Any) -> dict[str, Any]:
     """Return one row of ``metrics.csv``; ``tags`` are the first six of METRICS_COLUMNS.
 
@@ -186,54 +194,51 @@ def evaluate(
     slice: str,
     replicates: int = REPLICATES,
     bootstrap_seed: int = 0,
+    probabilities: bool = True,
 ) -> list[dict[str, Any]]:
-    """Return rows for auc, logloss and gauc with 95% intervals over users.
+    """Return rows for auc, logloss, gauc and ece (``calibration_error``) with 95% intervals over users.
 
-    ``user``, ``label``, ``score`` are [n]; scores are probabilities. ``seed`` is the seed of the training.
+    ``user``, ``label``, ``score`` are [n]; ``seed`` is the seed of the training. Where ``probabilities`` is False,
+    scores may be on any scale and there are no rows for logloss and ece.
     n is the number of rows, for gauc the number of users used. An empty slice gives nan and n = 0.
     """
     parameters.whole("replicates", replicates)
     liked, score = _checked(label, score, user)
     users, code = np.unique(user, return_inverse=True)
+    metrics, gauc_users = _on_resamples(code, liked, score, len(users), probabilities)
+    values = metrics(np.ones(len(users), np.int64))
+    replicated = [metrics(counts) for counts in resamples(len(users), replicates, bootstrap_seed)]
+    tags = {"trainer": trainer, "model": model, "features": features, "seed": seed, "split": split, "slice": slice}
+    rows = []
+    for name, value in values.items():
+        bounds = interval([replicate[name] for replicate in replicated], centre=value if name == "ece" else None)
+        rows.append(metric_row(name, value, bounds, gauc_users if name == "gauc" else len(score), **tags))
+    return rows
+
+
+def _on_resamples(
+    code: np.ndarray, liked: np.ndarray, score: np.ndarray, users: int, probabilities: bool
+) -> tuple[Callable[[np.ndarray], dict[str, float]], int]:
+    """Return the metrics as a function of how often each user is there, int64 [users], and the users in GAUC."""
     pairs = _Pairs.of(code, liked, score)
-    lost = np.bincount(code, _losses(liked, score), minlength=len(users))
     within, rows = _user_auc(code, liked, score)
     used = ~np.isnan(within)
     won, impressions = np.where(used, within, 0) * rows, np.where(used, rows, 0)
+    if probabilities:
+        lost = np.bincount(code, _losses(liked, score), minlength=users)
+        # The bins stay those of all rows, so that a resample only adds up what each user adds to each bin.
+        cell = code * BINS + _equal_count_bins(score, BINS)
+        excess = np.bincount(cell, score.astype(np.float64) - liked, minlength=users * BINS).reshape(users, BINS)
 
-    def metrics(counts: np.ndarray) -> tuple[float, float, float]:
-        return pairs.auc(counts), _ratio(counts @ lost, counts @ rows), _ratio(counts @ won, counts @ impressions)
+    def metrics(counts: np.ndarray) -> dict[str, float]:
+        of_order = pairs.auc(counts), _ratio(counts @ won, counts @ impressions)
+        if not probabilities:
+            return dict(zip(("auc", "gauc"), of_order, strict=True))
+        whole = counts @ rows
+        loss, error = _ratio(counts @ lost, whole), _ratio(np.abs(counts @ excess).sum(), whole)
+        return {"auc": of_order[0], "logloss": loss, "gauc": of_order[1], "ece": error}
 
-    values = metrics(np.ones(len(users), np.int64))
-    replicated = np.array([metrics(counts) for counts in resamples(len(users), replicates, bootstrap_seed)])
-    tags = {"trainer": trainer, "model": model, "features": features, "seed": seed, "split": split, "slice": slice}
-    sizes = (len(score), len(score), int(used.sum()))
-    return [
-        metric_row(name, value, interval(column), n, **tags)
-        for name, value, column, n in zip(("auc", "logloss", "gauc"), values, replicated.T, sizes, strict=True)
-    ]
-
-
-def paired_auc_difference(
-    user: np.ndarray,
-    label: np.ndarray,
-    score_a: np.ndarray,
-    score_b: np.ndarray,
-    replicates: int = REPLICATES,
-    seed: int = 0,
-) -> tuple[float, float, float]:
-    """Return (difference, low, high) of AUC(a) - AUC(b) on the same rows, each resample of users used for both.
-
-    All arrays are [n], row i of each being the same rating.
-    """
-    parameters.whole("replicates", replicates)
-    liked, score_a = _checked(label, score_a, user)
-    _, score_b = _checked(label, score_b, user)
-    users, code = np.unique(user, return_inverse=True)
-    a, b = _Pairs.of(code, liked, score_a), _Pairs.of(code, liked, score_b)
-    everyone = np.ones(len(users), np.int64)
-    differences = [a.auc(counts) - b.auc(counts) for counts in resamples(len(users), replicates, seed)]
-    return a.auc(everyone) - b.auc(everyone), *interval(differences)
+    return metrics, int(used.sum())
 
 
 def metrics_table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:

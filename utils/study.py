@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from utils import checkpoints, etl, evaluation, ranking, training
+from utils import baselines, checkpoints, comparisons, etl, evaluation, ranking, training
 from utils.artefacts import HandOffError, Store
 from utils.content import ContentTable
 from utils.models import MODELS, Inputs
@@ -109,14 +110,45 @@ class Study:
                 continue
             scores = training.score(run.twin, self.splits[name])
             self.scores[model, features, seed, name] = scores
-            label = self.splits[name].label.numpy()
-            user = self.raw[name]["userId"].to_numpy()
-            self.rows += evaluation.evaluate(user, label, scores, **tags, slice=slice_name)
-            pool = self._pool(name)
-            items, _ = self.recommend(run, k=10, candidates=pool)
-            user_index, movie_index = self._liked(name)
-            self.rows += ranking.ranking_rows(items, user_index, movie_index, **tags, slice=slice_name)
+            self._evaluate(name, scores, True, tags)
+            items, _ = self.recommend(run, k=10, candidates=self._pool(name))
+            self.rows += ranking.ranking_rows(items, *self._liked(name), **tags, slice=slice_name)
         return run
+
+    def run_baselines(self) -> None:
+        """Add the metrics of what needs no training: means, biases, popularity, item-kNN, fitted on train alone."""
+        train = self._pairs(self.raw["train"])
+        label = self.splits["train"].label.numpy()
+        for name in baselines.BASELINES:
+            fitted = baselines.fit(name, *train, label, len(self.users), len(self.catalogue.movie_ids))
+            tags = {"trainer": "baseline", "model": name, "features": "ids", "seed": 0, "split": self.split_name}
+            for part, slice_name in SLICES.items():
+                if len(self.splits[part]):
+                    self._evaluate(part, fitted.pairs(*self._pairs(self.raw[part])), fitted.probability, tags)
+                    items, _ = ranking.top_k(
+                        fitted.block, len(self.users), self._seen(), 10, candidates=self._pool(part)
+                    )
+                    self.rows += ranking.ranking_rows(items, *self._liked(part), **tags, slice=slice_name)
+
+    def differences(self, model: str, features: list[str], seeds: list[int]) -> pd.DataFrame:
+        """Return the paired AUC differences of feature sets from ``ids``, by slice, with intervals and Holm's p.
+
+        Differences are of the same rows, averaged over seeds; intervals resample users (see ``comparisons``).
+        """
+        tables = []
+        for part, slice_name in SLICES.items():
+            if len(self.splits[part]):
+                scores = {name: [self.scores[model, name, seed, part] for seed in seeds] for name in features}
+                label = self.splits[part].label.numpy()
+                found = comparisons.paired_differences(self.raw[part]["userId"].to_numpy(), label, scores)
+                found.insert(0, "slice", slice_name)
+                tables.append(found)
+        return pd.concat(tables, ignore_index=True)
+
+    def _evaluate(self, part: str, scores: np.ndarray, probabilities: bool, tags: Mapping[str, Any]) -> None:
+        label, user = self.splits[part].label.numpy(), self.raw[part]["userId"].to_numpy()
+        tags = dict(tags) | {"slice": SLICES[part]}
+        self.rows += evaluation.evaluate(user, label, scores, probabilities=probabilities, **tags)
 
     def recommend(self, run: Run, k: int, candidates: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Return the ``k`` best movies of every user: positions in the catalogue int64 [users, k] and scores.
