@@ -337,3 +337,17 @@ def test_ranking_rows():
 def test_ranking_refusals(recommended, user, movie, message):
     with pytest.raises(EvaluationError, match=message):
         ranking.recall_ndcg(np.array(recommended), np.array(user), np.array(movie), 2)
+
+
+def test_a_summary_is_spread_to_be_read() -> None:
+    row = {"model": "m", "features": "ids", "split": "random", "seeds": 2, "low": 0.5, "high": 0.75, "n": 1200}
+    rows = [
+        row | {"slice": "warm", "metric": "auc", "value": 0.625},
+        row | {"slice": "cold", "metric": "auc", "value": 0.6, "n": 30},
+        row | {"slice": "warm", "metric": "ece", "value": 0.1},
+        row | {"features": "ids+genres", "slice": "warm", "metric": "auc", "value": 0.65},
+    ]
+    table = evaluation.spread(pd.DataFrame(rows), ["auc"])
+    assert list(table.columns) == ["warm auc (n=1,200)", "cold auc (n=30)"]
+    assert table.loc[("m", "ids", "random", 2)].tolist() == ["0.6250 [0.5000, 0.7500]", "0.6000 [0.5000, 0.7500]"]
+    assert table.loc[("m", "ids+genres", "random", 2)].tolist() == ["0.6500 [0.5000, 0.7500]", ""]

@@ -257,3 +257,16 @@ def summarise(metrics: pd.DataFrame) -> pd.DataFrame:
     return groups.agg(
         value=("value", "mean"), low=("low", "min"), high=("high", "max"), n=("n", "min"), seeds=("seed", "nunique")
     )
+
+
+def spread(summary: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """Return a summary (see ``summarise``) to be read by people: a row a model, a column a slice and metric.
+
+    A cell is the value with its 95% interval; a column names its n.
+    """
+    chosen = summary[summary["metric"].isin(metrics)]
+    cell = [f"{v:.4f} [{low:.4f}, {high:.4f}]" for v, low, high in chosen[["value", "low", "high"]].to_numpy()]
+    column = [f"{s} {m} (n={n:,})" for s, m, n in zip(chosen["slice"], chosen["metric"], chosen["n"], strict=True)]
+    named = chosen.assign(cell=cell, column=column)
+    table = named.pivot(index=["model", "features", "split", "seeds"], columns="column", values="cell")
+    return table.reindex(columns=list(dict.fromkeys(column))).fillna("")
