@@ -23,7 +23,8 @@ from utils.artefacts import Store
 from utils.training import Job, Run
 
 ROOT = Path(__file__).resolve().parent.parent
-LAST_LINES = 15
+LAST_LINES = 60
+"""Lines of a log that an error shows: torchrun's own report is long, and the worker's traceback stands above it."""
 _LOSS = re.compile(r"Iter: (?P<step>\d+).*?Loss: (?P<loss>[-+.\deE]+|nan)")
 _AUC = re.compile(r"Evaluation, AUC: (?P<auc>[-+.\deE]+|nan)")
 
