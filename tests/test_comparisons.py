@@ -159,21 +159,61 @@ def test_replicates_must_be_whole():
 # --- slices
 
 
+FEATURES = pa.table({"movieId": [10, 20, 50, 60], "has_poster": [True, True, True, False], "has_text": [True] * 4})
+
+
 @pytest.mark.parametrize("kind", [pa.table, pl.DataFrame, pd.DataFrame])
 def test_slices_by_hand(kind):
     # Movie 10 has 6 ratings in train, movie 20 has 5, movie 30 has 1, movie 40 none. User 9 is new.
     train = kind({"userId": [1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6], "movieId": [10] * 6 + [20] * 5 + [30]})
-    rows = kind({"userId": [1, 9, 1, 9, 6], "movieId": [10, 20, 30, 40, 5]})
-    masks = comparisons.slice_masks(train, rows)
+    valid = kind({"userId": [1, 9, 1, 9, 6], "movieId": [10, 20, 30, 40, 5]})
+    cold = kind({"userId": [1, 2, 9], "movieId": [50, 60, 50]})
+    raw = {"train": train, "valid": valid, "cold": cold}
+    masks = comparisons.part_masks("valid", raw, FEATURES)
+    assert list(masks) == ["warm", "few-shot", "new users"] and masks["warm"].all()
     assert masks["few-shot"].tolist() == [False, True, True, False, False]
     assert masks["new users"].tolist() == [False, True, False, True, False]
-    assert comparisons.slice_masks(train, rows, few=1)["few-shot"].tolist() == [False, False, True, False, False]
+    once = comparisons.part_masks("valid", raw, FEATURES, few=1)
+    assert once["few-shot"].tolist() == [False, False, True, False, False]
+    of_cold = comparisons.part_masks("cold", raw, FEATURES)
+    assert {name: mask.tolist() for name, mask in of_cold.items()} == {
+        "cold": [True, True, True],
+        "cold with poster": [True, False, True],
+    }
     empty = kind({"userId": np.zeros(0, np.int64), "movieId": np.zeros(0, np.int64)})
-    assert comparisons.slice_masks(empty, rows)["new users"].all()
-    assert not comparisons.slice_masks(empty, rows)["few-shot"].any()
-    assert comparisons.slice_masks(train, empty)["new users"].shape == (0,)
+    without = comparisons.part_masks("valid", raw | {"train": empty}, FEATURES)
+    assert list(without) == ["warm", "new users"] and without["new users"].all()
+    assert comparisons.part_masks("cold", raw | {"cold": empty}, FEATURES) == {}
 
 
 def test_few_must_be_whole():
     with pytest.raises(ParameterError, match="few=0 must be a whole number of at least 1"):
-        comparisons.slice_masks({}, {}, few=0)
+        comparisons.part_masks("valid", {}, {}, few=0)
+
+
+# --- means of what each user has
+
+
+def test_paired_means_by_hand():
+    users = np.array([3, 5, 8])
+    values = {"popularity": [(users, np.array([0.0, 0.5, 1.0]))], "ours": [(users, np.array([0.5, 0.5, 0.8]))]}
+    (row,) = comparisons.paired_means(values, "popularity").to_dict("records")
+    assert row["features"] == "ours" and row["n"] == 3 and row["seeds"] == 1
+    assert row["difference"] == pytest.approx(0.1) and row["low"] <= 0.1 <= row["high"]
+    assert row["low"] >= -0.2 and row["high"] <= 0.5, "a resampled mean lies between the least and the greatest"
+
+
+def test_paired_means_sees_what_is_always_there_and_not_what_is_not():
+    generator = np.random.default_rng(0)
+    users, base = np.arange(300), generator.uniform(size=300)
+    better, noise = base + generator.normal(0.1, 0.2, 300), base + generator.normal(0, 0.2, 300)
+    values = {"ids": [(users, base)] * 2, "better": [(users, better)] * 2, "noise": [(users, noise)] * 2}
+    found = comparisons.paired_means(values, "ids").set_index("features")
+    assert found.loc["better", "low"] > 0 and found.loc["better", "p_holm"] < 0.05
+    assert found.loc["noise", "low"] < 0 < found.loc["noise", "high"]
+
+
+def test_paired_means_of_other_users_are_refused():
+    values = {"ids": [(np.array([1, 2]), np.ones(2))], "text": [(np.array([1, 3]), np.ones(2))]}
+    with pytest.raises(EvaluationError, match="'text' has values of other users than 'ids'"):
+        comparisons.paired_means(values, "ids")

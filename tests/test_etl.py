@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import Open
 
-from utils import etl
+from utils import etl, negatives
 from utils.artefacts import HandOffError, Store
+from utils.contract import LIKED
 from utils.parameters import ParameterError
 
 with etl.quiet():
@@ -54,7 +55,7 @@ def workflow(tmp_path_factory: pytest.TempPathFactory, train: pd.DataFrame) -> n
         genres = joined["genres"] >> ops.Categorify(out_path=scratch)
         vocabulary = {"movieId_duplicate": pd.Series(MOVIES)}
         content = ["movieId"] >> ops.Rename(postfix="_duplicate") >> ops.Categorify(vocabs=vocabulary, out_path=scratch)
-        label = ["rating"] >> ops.LambdaOp(lambda rating: (rating > 3).astype("float32"))
+        label = ["rating"] >> ops.LambdaOp(lambda rating: (rating > LIKED).astype("float32"))
         fitted = nvt.Workflow(ids + genres + content + label)
         fitted.fit(Dataset(train))
     return fitted
@@ -248,6 +249,89 @@ def test_dropped_ids_are_in_the_files_and_the_content_is_not_touched(
         assert name == "movieId" or np.array_equal(dropped[name], plain[name])
 
 
+# Rows for ranking
+
+
+@pytest.fixture(scope="module")
+def drawn(train: pd.DataFrame) -> pd.DataFrame:
+    """Likes and negatives of ``train``, of which the last like comes very often."""
+    table = pa.Table.from_pandas(train, preserve_index=False)
+    rows = negatives.rank_rows(table, 3, half_life=1e-4, seed=1)
+    return rows.append_column(etl.PLACE, pa.array(range(len(rows)))).to_pandas()
+
+
+def test_rows_for_ranking_have_the_codes_and_labels_of_train(
+    workflow: nvt.Workflow, store: Store, train: pd.DataFrame, drawn: pd.DataFrame
+) -> None:
+    encode(workflow, store, train)
+    known = read(store)
+    codes = {
+        name: dict(zip(train[name], known[name].tolist(), strict=True)) for name in ("userId", "movieId")
+    }  # fmt: skip
+    encode(workflow, store, drawn)
+    encoded = read(store)
+    for name, of in codes.items():
+        assert encoded[name].tolist() == [of[value] for value in drawn[name]]
+    assert encoded["movieId_duplicate"].tolist() == (drawn["movieId"] + etl.RESERVED - 1).tolist()
+    assert encoded["label"].tolist() == (drawn["rating"] > LIKED).astype(float).tolist()
+    assert 0 < encoded["label"].sum() < len(drawn) / 3
+
+
+def test_copies_of_a_like_are_hidden_one_by_one_whatever_the_partitioning(
+    workflow: nvt.Workflow, store: Store, drawn: pd.DataFrame
+) -> None:
+    encode(workflow, store, drawn, dropout=0.4)
+    whole = read(store)
+    encode(workflow, store, drawn, dropout=0.4, part_size="1KB")
+    with etl.quiet():
+        assert Dataset(str(store.path("train")), engine="parquet", part_size="1KB").to_ddf().npartitions > 3
+    assert all(np.array_equal(whole[name], values) for name, values in read(store).items())
+    hidden = whole["movieId"] == etl.OUT_OF_VOCABULARY
+    assert 0.25 < hidden.mean() < 0.55
+    pairs = drawn.assign(hidden=hidden).query("rating > 3").groupby(["userId", "movieId"])["hidden"]
+    copies = pairs.agg(["size", "mean"]).sort_values("size").iloc[-1]
+    assert copies["size"] > 10 and 0.1 < copies["mean"] < 0.9
+
+
+def test_a_cluster_hides_the_same_copies(workflow: nvt.Workflow, store: Store, drawn: pd.DataFrame) -> None:
+    encode(workflow, store, drawn, dropout=0.4)
+    alone = read(store)
+    with etl.cluster("local:1"):
+        encode(workflow, store, drawn, dropout=0.4, part_size="1KB")
+    assert all(np.array_equal(alone[name], values) for name, values in read(store).items())
+
+
+def test_a_temporary_file_is_a_file_only_inside(store: Store, ratings: pa.Table) -> None:
+    with etl.temporary_file(store, ratings) as path:
+        found = pq.read_table(path)
+        assert found.drop_columns([etl.PLACE]) == ratings and found[etl.PLACE].to_pylist() == list(range(len(ratings)))
+        assert path.parent == store.folder
+    with pytest.raises(KeyError), etl.temporary_file(store, ratings) as path:
+        raise KeyError
+    assert not path.exists()
+
+
+def test_an_older_folder_is_removed_with_its_entry(store: Store) -> None:
+    for name in ("rank-hugectr", "train-hugectr"):
+        store.path(name).mkdir()
+        (store.path(name) / "part_0.parquet").touch()
+        store.record(name, rows=0)
+    store.forget("rank-hugectr")
+    assert not store.path("rank-hugectr").exists() and sorted(store.manifest()) == ["train-hugectr"]
+    store.need("train-hugectr")
+    with pytest.raises(HandOffError, match="rank-hugectr does not exist. Run 06-ETL-with-NVTabular.ipynb first"):
+        store.need("rank-hugectr")
+    before = (store.folder / "manifest.json").read_bytes()
+    store.forget("rank-hugectr")
+    assert (store.folder / "manifest.json").read_bytes() == before
+
+
+def test_how_valid_was_cut_is_in_the_manifest(open_for: Open, ratings: pa.Table) -> None:
+    assert etl.how_split(open_for("movie_codes")) == "random"
+    open_for("train", SPLIT="temporal").write("train", ratings)
+    assert etl.how_split(open_for("movie_codes")) == "temporal"
+
+
 # What finish refuses
 
 GOOD = {
@@ -321,17 +405,26 @@ def test_lists_are_padded_with_zero(store: Store) -> None:
 # Parameters
 
 
+def check(scheduler: object = None, part_size: object = "128MB", dropout: object = 0.2, **given: object) -> None:
+    ranking = {"OBJECTIVE": "both", "NEGATIVES": 8, "HALF_LIFE": "auto"} | given
+    etl.check_parameters(scheduler, part_size, dropout, *ranking.values())
+
+
 def test_parameters_that_can_be_used() -> None:
     for scheduler in (None, "local:1", "local:16", "tcp://10.0.0.1:8786"):
         for size in ("128MB", "1GB", "64 MiB", "1000B"):
-            etl.check_parameters(scheduler, size, 0.2)
-    etl.check_parameters(None, "128MB", 0)
+            check(scheduler, size)
+    check(dropout=0)
+    for objective in ("like", "rank", "both"):
+        check(OBJECTIVE=objective)
+    for half_life in ("auto", None, 30, 0.5):
+        check(HALF_LIFE=half_life)
 
 
 @pytest.mark.parametrize("value", ["local", "local:", "local:0", "local:-1", "4", "http://x:1", "tcp://x", 4, ""])
 def test_schedulers_that_are_refused(value: object) -> None:
     with pytest.raises(ParameterError) as caught:
-        etl.check_parameters(value, "128MB", 0.2)
+        check(scheduler=value)
     assert str(caught.value) == (
         f'DASK_SCHEDULER={value!r} must be None (this process), "local:N" (N worker processes) '
         'or "tcp://host:port" (a running scheduler).'
@@ -341,14 +434,31 @@ def test_schedulers_that_are_refused(value: object) -> None:
 @pytest.mark.parametrize("value", ["", "MB", "0MB", "-1MB", "128MBMB", "many", "²MB", 128, None])
 def test_sizes_that_are_refused(value: object) -> None:
     with pytest.raises(ParameterError) as caught:
-        etl.check_parameters(None, value, 0.2)
+        check(part_size=value)
     assert str(caught.value) == f'PART_SIZE={value!r} must be a size such as "128MB".'
 
 
 @pytest.mark.parametrize("value", [1.0, -0.1, "0.2", None])
 def test_dropouts_that_are_refused(value: object) -> None:
     with pytest.raises(ParameterError, match=r"MOVIE_ID_DROPOUT=.* must be a number of 0 or more and less than 1."):
-        etl.check_parameters(None, "128MB", value)
+        check(dropout=value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("OBJECTIVE", "click", r"OBJECTIVE='click' is not known. Choose one of: 'like', 'rank', 'both'\."),
+        ("NEGATIVES", 0, r"NEGATIVES=0 must be a whole number of at least 1\."),
+        ("NEGATIVES", 1.5, r"NEGATIVES=1.5 must be a whole number"),
+        *(
+            ("HALF_LIFE", value, rf'HALF_LIFE={value!r} must be "auto", None .* or a number of days above 0\.')
+            for value in (0, -1.0, float("nan"), float("inf"), True, "30", "none", [30])
+        ),
+    ],
+)
+def test_what_is_refused_of_ranking(name: str, value: object, wanted: str) -> None:
+    with pytest.raises(ParameterError, match=wanted.replace("[", r"\[").replace("]", r"\]")):
+        check(**{name: value})
 
 
 # The rest

@@ -7,10 +7,9 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.calibration import calibration_curve
 from sklearn.metrics import log_loss, ndcg_score, roc_auc_score
 
-from utils import evaluation, ranking
+from utils import calibration, evaluation, ranking
 from utils.evaluation import EvaluationError
 from utils.parameters import ParameterError
 
@@ -64,7 +63,7 @@ def test_weighted_auc_equals_repeating_the_rows(rows, counts):
     user, label, score = (np.array(column) for column in zip(*rows, strict=True))
     counts = np.array(counts)
     repeated = np.repeat(np.arange(len(rows)), counts[user])
-    weighted = evaluation._Pairs.of(user, label, score).auc(counts)
+    weighted = evaluation.Pairs.of(user, label, score).auc(counts)
     assert weighted == pytest.approx(evaluation.auc(label[repeated], score[repeated]), abs=1e-12, nan_ok=True)
 
 
@@ -106,40 +105,7 @@ def test_logloss_refuses_logits():
         evaluation.logloss(np.array([0, 1]), np.array([0.5, 2.5]))
 
 
-# --- calibration
-
-
-def test_calibration_error_by_hand():
-    # Two bins of two: mean score 0.2 against 0.5 liked, 0.75 against 1 liked: (2 * 0.3 + 2 * 0.25) / 4.
-    label, score = np.array([1, 0, 1, 1]), np.array([0.1, 0.3, 0.9, 0.6])
-    assert evaluation.calibration_error(label, score, bins=2) == pytest.approx((2 * 0.3 + 2 * 0.25) / 4)
-    assert evaluation.calibration_error(label, score, bins=1) == pytest.approx(abs(1.9 / 4 - 0.75))
-    assert np.isnan(evaluation.calibration_error(np.zeros(0), np.zeros(0)))
-
-
-def test_calibration_error_equals_scikit_learn_on_quantiles():
-    _, label, score = clicks(10, 3_000, decimals=9)
-    score = np.float64(score) + np.arange(3_000) * 1e-12
-    likes, means = calibration_curve(label, score, n_bins=10, strategy="quantile")
-    expected = np.abs(likes - means).mean()  # without ties, all bins have 300 rows
-    assert len(np.unique(score)) == 3_000
-    assert evaluation.calibration_error(label, score) == pytest.approx(expected, abs=1e-9)
-
-
-def test_one_score_for_all_is_one_bin_in_any_order():
-    # Cut by position, sorted labels of one score would look miscalibrated in every bin.
-    label = np.repeat([0, 1], 50)
-    assert evaluation.calibration_error(label, np.full(100, 0.5, np.float32)) == 0
-    assert evaluation.calibration_error(label, np.full(100, 0.8)) == pytest.approx(0.3)
-
-
-def test_a_calibrated_model_shows_only_the_noise_of_the_docstring():
-    generator = np.random.default_rng(0)
-    score = generator.random(20_000)
-    label = generator.random(20_000) < score
-    noise = 0.4 * np.sqrt(10 / 20_000)
-    assert 0.3 * noise < evaluation.calibration_error(label, score) < 2 * noise
-    assert evaluation.calibration_error(label, score**2) > 0.15
+# --- calibration among the rows
 
 
 def test_the_interval_of_the_calibration_error_holds_its_value_and_covers_the_truth():
@@ -149,7 +115,7 @@ def test_the_interval_of_the_calibration_error_holds_its_value_and_covers_the_tr
         label = generator.random(rows) < 1 / (1 + np.exp(-logit))
         return generator.integers(0, max(rows // 20, 1), rows), label, 1 / (1 + np.exp(-1.6 * logit))
 
-    truth = evaluation.calibration_error(*sample(10_000, 500_000)[1:])
+    truth = calibration.calibration_error(*sample(10_000, 500_000)[1:])
     covered = 0
     for seed in range(50):
         row = evaluation.evaluate(*sample(seed, 2_000), **TAGS)[3]
@@ -164,7 +130,7 @@ def test_scores_that_are_no_probabilities_get_auc_and_gauc_only():
     assert [row["metric"] for row in rows] == ["auc", "gauc"]
     alone = evaluation.evaluate(user, label, score, **TAGS)
     assert [row["value"] for row in rows] == [pytest.approx(alone[i]["value"]) for i in (0, 2)]
-    for metric in (evaluation.calibration_error, evaluation.logloss):
+    for metric in (calibration.calibration_error, evaluation.logloss):
         with pytest.raises(EvaluationError, match="logloss and calibration need probabilities; apply the sigmoid"):
             metric(label, score * 100)
 
@@ -184,7 +150,7 @@ def test_rows_are_tidy_and_bracket_the_value():
         evaluation.auc(label, score),
         pytest.approx(evaluation.logloss(label, score)),
         value,
-        pytest.approx(evaluation.calibration_error(label, score)),
+        pytest.approx(calibration.calibration_error(label, score)),
     ]
 
 
@@ -317,11 +283,11 @@ def test_ranking_rows():
     generator = np.random.default_rng(0)
     items = np.argsort(generator.random((60, 30)), axis=1)
     user, movie = np.nonzero(generator.random((60, 30)) < 0.1)
-    table = evaluation.metrics_table(ranking.ranking_rows(items, user, movie, **TAGS))
+    table = evaluation.metrics_table(evaluation.ranking_rows(items, user, movie, **TAGS))
     assert list(table.metric) == ["recall@10", "ndcg@10"]
     assert ((table.low < table.value) & (table.value < table.high)).all()
     assert (table.n == len(np.unique(user))).all()
-    none = ranking.ranking_rows(items, np.zeros(0, int), np.zeros(0, int), **TAGS)
+    none = evaluation.ranking_rows(items, np.zeros(0, int), np.zeros(0, int), **TAGS)
     assert none[0]["n"] == 0 and np.isnan(none[0]["value"])
 
 

@@ -44,6 +44,17 @@ def test_only_gaps_change_and_flags_do_not(missing: str) -> None:
         assert np.isfinite(after[name].vectors).all()
 
 
+@pytest.mark.parametrize("missing", feature_store.MISSING)
+def test_vectors_need_no_reduction_and_the_type_is_kept(missing: str) -> None:
+    reduced = parts(POSTERS, TEXTS)
+    plain = {name: feature_store.Vectors(part.vectors, part.present, part.mean) for name, part in reduced.items()}
+    one, two = (imputation.fill(given, MOVIES, KNOWN, missing) for given in (reduced, plain))
+    for name, part in reduced.items():
+        assert type(one[name]) is feature_store.Reduced and type(two[name]) is feature_store.Vectors
+        assert one[name].reduction is part.reduction
+        assert np.array_equal(one[name].vectors, two[name].vectors)
+
+
 def test_zeros_and_means() -> None:
     given = parts(POSTERS, TEXTS)
     zeros, means = (imputation.fill(given, MOVIES, KNOWN, missing) for missing in ("zero", "mean"))

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from places import CACHE, ROOT
 
-from utils import artefacts, content, evaluation, launch, runner, serving, training
+from utils import artefacts, content, evaluation, launch, missing, objectives, runner, serving, training
 from utils.artefacts import Store
 from utils.contract import ARTEFACTS
 from utils.models import MODELS
@@ -103,7 +103,7 @@ def test_the_frozen_row_of_every_movie_is_its_feature_store_row(store: Store) ->
 
 
 def test_what_hugectr_reads_has_its_metadata_and_no_nulls(store: Store) -> None:
-    for name in ("train", "valid", "cold"):
+    for name in ("rank", "train", "valid", "cold"):
         folder = store.path(f"{name}-hugectr")
         count, *paths = (folder / "_file_list.txt").read_text().split()
         assert int(count) == len(paths)
@@ -113,7 +113,8 @@ def test_what_hugectr_reads_has_its_metadata_and_no_nulls(store: Store) -> None:
         assert [entry["col_name"] for entry in described["cats"]] == [
             "userId", "movieId", "genres", "movieId_duplicate",
         ]  # fmt: skip
-        assert sum(rows.values()) == store.read(name).num_rows
+        assert sum(rows.values()) == store.manifest()[f"{name}-hugectr"]["rows"]
+        assert name == "rank" or sum(rows.values()) == store.read(name).num_rows
     label = pq.read_table(store.folder / paths[0])["rating"]
     assert str(label.type) == "float" and set(label.to_pylist()) <= {0.0, 1.0}
 
@@ -126,15 +127,25 @@ def test_training_rows_practise_the_unknown_id(store: Store) -> None:
 
 def test_metrics_are_tidy_and_above_floors_that_a_broken_model_misses(metrics: pd.DataFrame) -> None:
     assert tuple(metrics.columns) == evaluation.METRICS_COLUMNS
-    assert set(metrics["slice"]) == {"warm", "cold"}
+    assert {"warm", "few-shot", "cold", "cold among all"} == set(metrics["slice"])
     assert {"auc", "logloss", "gauc", "recall@10", "ndcg@10"} <= set(metrics["metric"])
     assert np.isfinite(metrics[["value", "low", "high"]]).all().all() and (metrics["n"] > 0).all()
+    hidden = [missing.parse(name) for name in metrics["features"]]
+    assert {(share, strategy) for share in (0.0, 0.5, 0.9) for strategy in missing.STRATEGIES} == set(hidden) - {None}
+    metrics = metrics[[one is None for one in hidden]]
     ours = metrics[(metrics["model"] == "multimodal") & (metrics["metric"] == "auc")]
     auc = ours.groupby(["slice", "features"])["value"].mean()
     assert auc["warm"].min() > 0.70
     assert auc["warm"][FULL] > auc["warm"]["ids"] - 0.01
     assert auc["cold"][FULL] > auc["cold"]["ids"] + 0.01, "content must help where there is nothing else"
     assert auc["cold"][FULL] > auc["cold"][SHUFFLED] + 0.01, "the wrong movies' content must not help as much"
+
+
+def test_what_is_recommended_ranks_above_popularity(metrics: pd.DataFrame) -> None:
+    ndcg = metrics[(metrics["metric"] == "ndcg@10") & (metrics["slice"] == "warm")]
+    reached = ndcg.groupby(["model", "features"])["value"].mean()
+    assert reached["multimodal-rank", FULL] > reached["popularity", "ids"] + 0.01
+    assert reached["multimodal-rank", FULL] > reached["multimodal", FULL] + 0.01
 
 
 def test_predictions_are_those_that_the_metrics_were_computed_from(store: Store, metrics: pd.DataFrame) -> None:
@@ -169,29 +180,33 @@ def study(store: Store) -> Study:
     features, codes = store.read("feature_store"), store.read("movie_codes")
     movies = store.read("movies_converted").sort_by("movieId")
     table = content.content_table(features, codes)
-    settings = training.Settings(epochs=6, batch_size=2048, learning_rate=0.002)
-    return Study.open(store, movies, codes, table, settings, "torch", launch.trainer(store, "torch", 1, [[0]]))
+    settings = objectives.settings("both", 6, 2, 2048, 0.002)
+    fit = launch.trainer(store, "torch", 1, [[0]])
+    return Study.open(store, movies, features, codes, table, settings, "torch", fit)
 
 
-def job_of(study: Study, model: str) -> training.Job:
-    graph = MODELS[model](study.inputs, FULL)
-    splits = study.splits
-    return training.Job(graph, splits["train"], splits["valid"], study.content.vectors, study.inputs, study.settings, 1)
+def job_of(study: Study, model: str, objective: str = "like") -> training.Job:
+    return study.job(model, FULL, 1, objective, study.settings[objective])
 
 
-@pytest.mark.parametrize("model", sorted(MODELS))
+@pytest.mark.parametrize(
+    ("model", "objective"), [*((model, "like") for model in sorted(MODELS)), ("multimodal", "rank")]
+)
 def test_the_hugectr_script_passes_the_stand_in_and_its_weights_load_here(
-    study: Study, store: Store, model: str, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+    study: Study, store: Store, model: str, objective: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "hugectr_stand_in"))
     monkeypatch.setenv("HUGECTR_STAND_IN_TRUTH", str(store.folder))
     folder = store.path("checkpoints") / f"stand_in_{model}"
     folder.mkdir()
     try:
-        found = launch.fit_hugectr(store, job_of(study, model), folder / model, [[0]])
+        found = launch.fit_hugectr(store, job_of(study, model, objective), folder / model, [[0]])
+        source = (folder / "model.py").read_text()
     finally:
         shutil.rmtree(folder)
-    assert len(found.history) == 6 and all("valid_auc" in epoch for epoch in found.history)
+    assert f'source="{study.objectives[objective]}-hugectr/_file_list.txt"' in source
+    epochs = study.settings[objective].epochs
+    assert len(found.history) == epochs and all("valid_auc" in epoch for epoch in found.history)
     assert training.score(found.twin, study.splits["valid"]).std() > 0
 
 
@@ -260,6 +275,7 @@ def own_data(folder: Path) -> dict[str, object]:
         "EPOCHS": 3,
         "SEEDS": [1],
         "FEATURES": ["ids", FULL],
+        "MISSING_SHARES": [0.5],
     }
 
 
@@ -278,9 +294,11 @@ def test_a_catalogue_without_posters_or_without_texts_runs_to_the_end(tmp_path: 
         (folder / "posters").mkdir()
         for item in range(1, 41):
             Image.new("RGB", (60, 90), (item * 6, 10, 200)).save(folder / "posters" / f"{item}.png")
+    given |= {"OBJECTIVE": "both" if kept == "synopses" else "like", "TUNING": int(kept == "synopses")}
     assert run(tmp_path, **given) == len(NOTEBOOKS)
+    assert (tmp_path / "data" / "books" / "rank-hugectr").exists() == (kept == "synopses")
     books = artefacts.open_store(tmp_path / "data", "books", 42, "07-Training-with-HugeCTR")
     features = books.read("feature_store").to_pandas()
     assert features["has_text"].all() == (kept == "synopses") and features["has_poster"].all() == (kept == "posters")
-    assert set(pd.read_csv(books.path("metrics"))["slice"]) == {"warm", "cold"}
+    assert {"warm", "cold"} <= set(pd.read_csv(books.path("metrics"))["slice"])
     assert books.read("recommendations").num_rows > 0

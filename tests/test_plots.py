@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from PIL import Image, ImageDraw
 
-from utils import contract, evaluation
+from utils import calibration, contract, evaluation, missing
 from utils.plots import boxes, charts, graphs, results
 from utils.plots import posters as poster_pictures
 from utils.plots.charts import PlotError
@@ -76,13 +76,15 @@ def words(figure: Figure) -> str:
     return "\n".join(text.get_text() for text in figure.findobj(mpl.text.Text))
 
 
-def table(features=("ids", "ids+genres", "ids+genres (shuffled)"), seeds=(1, 2), **tags) -> pd.DataFrame:
+def table(
+    features=("ids", "ids+genres", "ids+genres (shuffled)"), seeds=(1, 2), slices=("cold", "warm"), **tags
+) -> pd.DataFrame:
     rows = [
         evaluation.metric_row(
             "auc", 0.7 + place / 100, (0.69, 0.75), 100, **{**common, "slice": name, "seed": seed, "features": feature}
         )
         for common in [{"trainer": "torch", "model": "seed", "split": "random"} | tags]
-        for name in ("cold", "warm")
+        for name in slices
         for place, feature in enumerate(features)
         for seed in seeds
     ]
@@ -188,6 +190,141 @@ def test_ablation_refusals():
     mixed = pd.concat([table(), table(split="temporal")])
     with pytest.raises(PlotError, match=r"mix several values of split: \['random', 'temporal'\]. Select one"):
         results.ablation(mixed)
+
+
+SIX = ("warm", "few-shot", "new users", "cold", "cold with poster", "cold with text")
+
+
+def titles(figure: Figure) -> list[str]:
+    return [axes.get_title(loc="left") for axes in figure.axes]
+
+
+def test_ablation_draws_the_slices_it_is_asked_for_in_that_order():
+    frame = table(slices=SIX)
+    assert titles(results.ablation(frame)) == ["warm movies, n = 100", "cold movies, n = 100"]
+    figure = results.ablation(frame, slices=("cold with text", "unknown", "few-shot"))
+    assert titles(figure) == ["cold with text, n = 100", "few-shot, n = 100"]
+    figure = results.ablation(frame, slices=SIX)
+    png(figure)
+    assert titles(figure)[1] == "few-shot\nn = 100" and len(figure.axes) == 6
+    with pytest.raises(
+        PlotError, match=r"No row of 'auc' is of the slices \['all'\]: the frame has \['cold', 'cold with"
+    ):
+        results.ablation(frame, slices=("all",))
+
+
+@pytest.mark.parametrize("slices", [("warm", "cold"), SIX])
+def test_values_of_ten_feature_sets_lie_on_nothing(slices):
+    full = "ids+genres+poster+text"
+    real = ("ids", "ids+genres", "ids+genres+poster", "ids+genres+text", full)
+    features = (*real, *(f"{name}({what})" for name in (full, "ids+genres+text") for what in ("shuffled", "random")))
+    figure = results.ablation(table(features=(*features, "ids+genres+poster(random)"), slices=slices), slices=slices)
+    png(figure)
+    figure.draw_without_rendering()
+    boxes_ = [text.get_window_extent() for axes in figure.axes for text in axes.texts]
+    assert len(boxes_) == 10 * len(slices)
+    for number, box in enumerate(boxes_):
+        assert not any(box.overlaps(other) for other in boxes_[:number])
+        assert not any(box.overlaps(axes.get_window_extent()) for axes in figure.axes)
+        assert box.x1 <= figure.bbox.x1
+    labels = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
+    assert all(a.y0 > b.y1 for a, b in pairwise(labels)) and min(box.x0 for box in labels) >= 0
+
+
+def test_controls_and_ids_are_quiet_in_the_ablation():
+    dots = [line for line in results.ablation(table()).axes[0].lines if line.get_marker() == "o"]
+    assert [dot.get_color() for dot in dots] == [charts.QUIET, charts.COLOURS[0], charts.QUIET]
+
+
+# --- missing content
+
+
+FULL = "ids+genres+poster+text"
+
+
+def sweep(shares=(0.5, 0.0, 0.9), strategies=missing.STRATEGIES, full=FULL, **tags) -> pd.DataFrame:
+    names = [missing.name(full, share, strategy) for strategy in strategies for share in shares]
+    return table(features=("ids", "ids+genres", FULL, *names), **tags)
+
+
+def test_missing_sweep_has_a_line_a_strategy_with_its_band():
+    frame = sweep(slices=("cold", "few-shot", "warm"))
+    figure = results.missing_sweep(frame, stand_in=True)
+    png(figure)
+    assert titles(figure) == ["warm movies, n = 100", "cold movies, n = 100"]
+    assert (
+        charts.STAND_IN in words(figure) and FULL in words(figure) and "random split · mean of 2 seeds" in words(figure)
+    )
+    for axes in figure.axes:
+        lines = {line.get_label(): line for line in axes.lines}
+        assert list(lines) == ["gaps: mean", "gaps: zero", "gaps: neighbour", "ids+genres", "ids"]
+        assert len({lines[f"gaps: {strategy}"].get_color() for strategy in missing.STRATEGIES}) == 3
+        # The frame has 0.5, 0.0, 0.9 for mean, then for zero: values 0.73, 0.74, 0.75, then 0.76 on.
+        assert list(lines["gaps: zero"].get_xdata()) == [0, 50, 90]
+        assert lines["gaps: zero"].get_ydata() == pytest.approx([0.77, 0.76, 0.78])
+        assert lines["ids+genres"].get_ydata() == pytest.approx([0.71, 0.71])
+        assert lines["ids"].get_ydata() == pytest.approx([0.70, 0.70])
+        assert len(axes.collections) == 3
+        corners = axes.collections[0].get_paths()[0].vertices
+        assert (corners[:, 1].min(), corners[:, 1].max()) == (0.69, 0.75)
+        assert [text.get_text() for text in axes.get_xticklabels()] == ["0", "50", "90"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(lines)
+
+
+def test_missing_sweep_of_one_strategy_and_one_slice_without_reference():
+    frame = sweep(strategies=("neighbour",), slices=("cold",))
+    figure = results.missing_sweep(frame[frame["features"].str.contains("missing")])
+    png(figure)
+    assert [line.get_label() for line in figure.axes[0].lines] == ["gaps: neighbour"]
+    assert titles(figure) == ["cold movies, n = 100"]
+
+
+def test_missing_sweep_refusals():
+    with pytest.raises(
+        PlotError, match=r"No row has features such as 'ids\+genres\+poster\+text\(30% missing, mean\)'"
+    ):
+        results.missing_sweep(table())
+    with pytest.raises(PlotError, match="No row of metric 'gauc'"):
+        results.missing_sweep(sweep(), metric="gauc")
+    with pytest.raises(
+        PlotError, match=r"The sweep mixes several feature sets: \['ids', 'ids\+genres\+poster\+text'\]"
+    ):
+        results.missing_sweep(pd.concat([sweep(), sweep(full="ids")]))
+    with pytest.raises(PlotError, match="mix several values of model: .* Select one"):
+        results.missing_sweep(pd.concat([sweep(), sweep(model="multimodal")]))
+
+
+# --- calibration
+
+
+def test_reliability_draws_dots_with_bars_beside_the_diagonal():
+    generator = np.random.default_rng(0)
+    score = generator.random(900)
+    label = generator.random(900) < score
+    curve = calibration.reliability(np.arange(900), label, score, replicates=20)
+    figure = results.reliability({"warm": curve, "cold with text": curve[:3]}, stand_in=True)
+    png(figure)
+    assert titles(figure) == ["warm movies, n = 900", "cold with text, n = 270"]
+    assert charts.STAND_IN in words(figure) and "share of likes" in words(figure)
+    assert words(figure).count("predicted probability of a like") == 2
+    for axes, count in zip(figure.axes, (10, 3), strict=True):
+        diagonal, dots = axes.lines
+        assert list(diagonal.get_xdata()) == list(diagonal.get_ydata()) == [0, 1]
+        assert list(dots.get_xdata()) == list(curve["score"][:count])
+        assert list(dots.get_ydata()) == list(curve["share"][:count])
+        bars = [segment[:, 1].tolist() for segment in axes.collections[0].get_segments()]
+        assert bars == curve[["low", "high"]][:count].to_numpy().tolist()
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_reliability_of_one_and_of_many_fits_the_page(count):
+    curve = calibration.reliability(np.arange(50), np.arange(50) % 2, np.linspace(0, 1, 50), replicates=20)
+    figure = results.reliability({f"slice {number}": curve for number in range(count)})
+    png(figure)
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        box = axes.get_tightbbox()
+        assert box.x0 >= -1 and box.y0 >= -1 and box.x1 <= figure.bbox.x1 + 1 and box.y1 <= figure.bbox.y1 + 1
 
 
 # --- posters
@@ -315,6 +452,8 @@ def test_graph_refusals(nodes, edges, message):
         lambda: charts.explained_variance(None, []),
         lambda: charts.movie_map(np.zeros((0, 2)), []),
         lambda: results.learning_curves([]),
+        lambda: results.reliability({}),
+        lambda: results.reliability({"cold": calibration.reliability(*np.zeros((3, 0)))}),
         lambda: poster_pictures.poster_wall([], []),
         lambda: poster_pictures.neighbours([]),
         lambda: poster_pictures.neighbours([((None, "alone"), [])]),

@@ -7,13 +7,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import torch
 from conftest import Open
 
-from utils import training
+from utils import artefacts, comparisons, evaluation, missing, negatives, objectives, recommendation, training
 from utils.artefacts import HandOffError, Store
-from utils.content import ContentTable, content_columns
-from utils.study import Study, check_alignment, fullest
-from utils.training import Settings
+from utils.catalogue import check_alignment
+from utils.content import content_table
+from utils.study import Study, fullest
 
 MOVIES = np.arange(1, 31)
 GENRES = [[["Drama"], ["Comedy", "War"], []][movie % 3] for movie in MOVIES.tolist()]
@@ -88,9 +89,20 @@ def open_study(open_for: Open, movies: pa.Table, cold: int) -> Study:
     categories.mkdir(parents=True)
     for column, values in {"userId": list(range(1, 21)), "genres": NAMES}.items():
         pq.write_table(pa.table({column: values}), categories / f"unique.{column}.parquet")
-    vectors = np.random.default_rng(3).normal(size=(33, 9)).astype(np.float32)
-    content = ContentTable(vectors, content_columns(4, 3))
-    return Study.open(open_for("metrics"), movies, codes, content, Settings(1, 64, 0.01), "torch", fit_here)
+    encode(second, "rank", negatives.rank_rows(parts["train"], 2, None, 0))
+    generator = np.random.default_rng(3)
+    features = pa.table(
+        {
+            "movieId": MOVIES,
+            "poster": artefacts.vector_column(generator.normal(size=(len(MOVIES), 4)).astype(np.float32)),
+            "text": artefacts.vector_column(generator.normal(size=(len(MOVIES), 3)).astype(np.float32)),
+            "has_poster": MOVIES % 4 > 0,
+            "has_text": MOVIES > 0,
+        }
+    )
+    settings = objectives.settings("both", 1, 1, 64, 0.01)
+    content = content_table(features, codes)
+    return Study.open(open_for("metrics"), movies, features, codes, content, settings, "torch", fit_here)
 
 
 @pytest.fixture
@@ -127,7 +139,7 @@ def test_predictions_have_a_row_a_rating(study: Study) -> None:
 
 def test_recommendations_are_new_ranked_and_scored_as_the_model_does(study: Study) -> None:
     run = study.run("multimodal", "ids+genres+poster", 1)
-    table = study.recommendations(run, k=5).to_pandas()
+    table = study.recommender.table(run.twin, k=5).to_pandas()
     train = study.raw["train"].to_pandas()
     assert sorted(table["userId"].unique()) == list(range(1, 21))
     for user, own in table.groupby("userId"):
@@ -141,10 +153,11 @@ def test_recommendations_are_new_ranked_and_scored_as_the_model_does(study: Stud
 
 
 def test_the_shelf(study: Study, movies: pa.Table) -> None:
-    recommendations = study.recommendations(study.run("seed", "ids", 1))
+    recommendations = study.recommender.table(study.run("seed", "ids", 1).twin)
     paths = pa.array([None, *(f"posters/{movie}.jpg" for movie in MOVIES[1:])])
     enriched = pa.table({"movieId": MOVIES, "poster_path": paths})
-    liked, shown = study.shelf(recommendations, enriched, movies, user=4, k=3)
+    folder, own_train = study.store.folder, study.raw["train"]
+    liked, shown = recommendation.shelf(folder, own_train, recommendations, enriched, movies, user=4, k=3)
     train = study.raw["train"].to_pandas()
     best = train[train["userId"] == 4].sort_values(["rating", "timestamp"], ascending=False)["movieId"].head(3)
     assert [title for _, title in liked] == [f"Movie {movie}" for movie in best]
@@ -195,3 +208,74 @@ def test_the_store_is_not_touched_outside_checkpoints(study: Study, tmp_path: Pa
     before = {path for path in study.store.folder.rglob("*") if "checkpoints" not in path.parts}
     study.run("seed", "ids", 1)
     assert {path for path in study.store.folder.rglob("*") if "checkpoints" not in path.parts} == before
+
+
+def test_each_objective_has_its_own_rows_name_and_checkpoint(study: Study) -> None:
+    like, rank = (study.run("multimodal", "ids", 1, objective) for objective in ("like", "rank"))
+    assert {row["model"] for row in study.rows} == {"multimodal", "multimodal-rank"}
+    assert not rank.resumed and not torch.equal(like.twin.tables["userId"].weight, rank.twin.tables["userId"].weight)
+    of_rank = {row["metric"] for row in study.rows if row["model"] == "multimodal-rank"}
+    assert of_rank == {"auc", "gauc", "recall@10", "ndcg@10"}, "its scores are no probabilities of a like"
+    assert study.run("multimodal", "ids", 1, "rank").resumed
+    assert study.job("multimodal", "ids", 1, "rank", study.settings["rank"]).source == "rank-hugectr"
+
+
+def test_slices_have_the_metrics_of_their_rows(study: Study) -> None:
+    study.run("multimodal", "ids", 1)
+    movie = study.raw["cold"]["movieId"].to_numpy()
+    mask = movie % 4 > 0
+    label = (study.raw["cold"]["rating"].to_numpy() > 3).astype(np.float32)
+    scores = study.scores["multimodal", "ids", 1, "cold"]
+    (row,) = [row for row in study.rows if row["slice"] == "cold with poster" and row["metric"] == "auc"]
+    assert row["n"] == mask.sum() and row["value"] == pytest.approx(evaluation.auc(label[mask], scores[mask]))
+    assert {"warm", "cold", "cold with poster", "cold among all"} <= {row["slice"] for row in study.rows}
+    assert "cold with text" not in {row["slice"] for row in study.rows}, "all of them have a text"
+
+
+def test_hidden_content_is_trained_on_and_shares_a_run_where_nothing_is_hidden(study: Study) -> None:
+    full = "ids+genres+poster+text"
+    names = {share: missing.name(full, share, "zero") for share in (0.0, 0.5)}
+    tables = {
+        share: study.job("multimodal", name, 1, "like", study.settings["like"]).frozen for share, name in names.items()
+    }
+    text = slice(4, 7)
+    assert not tables[0.0][3:, text].all(axis=1).sum() < len(MOVIES)
+    hidden = (tables[0.5][3:, text] == 0).all(axis=1).sum()
+    assert 0 < hidden < len(MOVIES)
+    assert not study.run("multimodal", names[0.5], 1).resumed
+    assert study.metrics(gaps=False).empty and set(study.metrics(gaps=True)["features"]) == {names[0.5]}
+
+
+def test_baselines_are_judged_like_models(study: Study) -> None:
+    study.run_baselines()
+    rows = study.metrics()
+    assert set(rows["trainer"]) == {"baseline"}
+    assert {"popularity", "item-knn", "movie mean"} <= set(rows["model"])
+    assert "recent popularity" not in set(rows["model"]), "likes of this data do not age"
+    assert set(rows[rows["model"] == "popularity"]["metric"]) == {"auc", "gauc", "recall@10", "ndcg@10"}
+
+
+def test_differences_name_their_slice(study: Study) -> None:
+    for features in ("ids", "ids+genres"):
+        study.run("multimodal", features, 1)
+    found = study.differences("multimodal", ["ids", "ids+genres"], [1], slices=["cold", "cold with poster"])
+    assert found["slice"].tolist() == ["cold", "cold with poster"]
+    first = [
+        evaluation.auc(study.splits["cold"].label.numpy(), study.scores["multimodal", name, 1, "cold"])
+        for name in ("ids", "ids+genres")
+    ]
+    assert found["difference"][0] == pytest.approx(first[1] - first[0])
+
+
+def test_the_better_ranker_is_chosen_on_train(study: Study) -> None:
+    assert study.better_ranker("multimodal", "ids") == "rank", "untuned: the one made for it"
+    for objective, reached in (("like", 0.3), ("rank", 0.2)):
+        study.tuned[objectives.tag("multimodal", objective), "ids"] = [{"tuning_ndcg@10": reached}]
+    assert study.better_ranker("multimodal", "ids") == "like"
+
+
+def test_every_rating_of_valid_and_cold_is_in_its_whole_slice(study: Study) -> None:
+    assert {part: masks[name].all() for part, masks in study.masks.items() if (name := comparisons.SLICES[part])} == {
+        "valid": True,
+        "cold": True,
+    }

@@ -144,6 +144,31 @@ def test_random_vectors_have_the_columns_mean_and_deviation(table: np.ndarray) -
     assert np.abs([np.corrcoef(own[:, c], random[:, c])[0, 1] for c in range(3)]).max() < 0.2
 
 
+def test_zeros_say_nothing_of_any_movie(table: np.ndarray) -> None:
+    nothing = training.knocked_out(table, f"{FULL}(zeros)", MOVIE_ROWS, 1)
+    assert (nothing[3:] == 0).all() and np.array_equal(nothing[:3], table[:3])
+
+
+def test_an_unknown_control_is_refused(table: np.ndarray) -> None:
+    with pytest.raises(ParameterError, match=r"FEATURES='reversed' is not known"):
+        training.knocked_out(table, f"{FULL}(reversed)", MOVIE_ROWS, 1)
+
+
+def test_what_feature_sets_share_starts_alike(job: Job, inputs: Inputs) -> None:
+    twins = [replace(job, graph=MODELS["multimodal"](inputs, name)).twin() for name in ("ids", FULL)]
+    for column in ("userId", "movieId"):
+        assert torch.equal(twins[0].tables[column].weight, twins[1].tables[column].weight)
+    assert not torch.equal(twins[0].tables["userId"].weight[:10], twins[0].tables["movieId"].weight[:10])
+
+
+def test_watching_adds_to_the_curve_and_changes_nothing(job: Job) -> None:
+    alone = training.fit(job)
+    watched = training.fit(job, watch=lambda twin: {"rows": float(len(twin.tables["userId"].weight))})
+    assert [row["rows"] for row in watched.history] == [15.0, 15.0]
+    for name, weight in alone.twin.state_dict().items():
+        assert torch.equal(weight, watched.twin.state_dict()[name])
+
+
 @pytest.mark.parametrize(("column", "code"), [("userId", 15), ("movieId_duplicate", -1), ("genres", 8)])
 def test_codes_without_a_row_are_refused(split: Split, inputs: Inputs, column: str, code: int) -> None:
     training.check_codes("valid", split, inputs)
@@ -242,7 +267,9 @@ def test_watching_does_not_change_the_run(job: Job, split: Split) -> None:
 @pytest.mark.parametrize("size", [64, 400, 1000])
 def test_an_epoch_reads_every_row_once(job: Job, size: int) -> None:
     numbered = replace(job.train, label=torch.arange(400.0))
-    batches = list(training._batches(replace(job, train=numbered, settings=Settings(1, size, 0.1)), 0, 1))
+    batches = list(
+        training._batches(replace(job, train=numbered, settings=Settings(1, size, 0.1)), torch.Generator(), 0, 1)
+    )
     labels = torch.cat([label for _, label in batches])
     assert sorted(labels.tolist()) == list(range(400))
     assert labels.tolist() != list(range(400))
@@ -256,10 +283,9 @@ def test_ranks_share_each_batch_equally(job: Job) -> None:
     numbered = replace(job, train=replace(job.train, label=torch.arange(400.0)), settings=Settings(1, 64, 0.1))
     shares = []
     for rank in range(3):
-        torch.manual_seed(0)
-        shares.append([label for _, label in training._batches(numbered, rank, 3)])
-    torch.manual_seed(0)
-    whole = [label for _, label in training._batches(numbered, 0, 1)]
+        shuffle = torch.Generator().manual_seed(0)
+        shares.append([label for _, label in training._batches(numbered, shuffle, rank, 3)])
+    whole = [label for _, label in training._batches(numbered, torch.Generator().manual_seed(0), 0, 1)]
     for batch, *parts in zip(whole, *shares, strict=True):
         assert len({len(part) for part in parts}) == 1
         assert torch.equal(torch.cat(parts), batch[: len(batch) // 3 * 3])

@@ -10,6 +10,7 @@ versions, how many rows, in how many seconds.
 import contextlib
 import json
 import os
+import shutil
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -176,9 +177,22 @@ class Store:
             "sha256": sha256(self.path(name)),
         }
         self._mark = time.monotonic()
+        self._enter(name, entry)
+
+    def forget(self, name: str) -> None:
+        """Remove an artefact of an earlier run and its entry in ``manifest.json``: none may take it for current."""
+        assert ARTEFACTS[name].notebook == self.notebook, f"{self.notebook} may not remove {name}"
+        path = self.path(name)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+        self._enter(name, None)
+
+    def _enter(self, name: str, entry: Mapping[str, Any] | None) -> None:
         path = self.folder / "manifest.json"
         with FileLock(self.folder / ".manifest.lock"):
-            entries = self.manifest() | {name: entry}
+            entries = {key: value for key, value in (self.manifest() | {name: entry}).items() if value is not None}
             with writing(path) as temporary:
                 temporary.write_text(json.dumps(entries, indent=1, sort_keys=True, default=str) + "\n")
 

@@ -60,7 +60,7 @@ def name_of(store: Store, job: Job, features: str, trainer: str) -> str:
         trainer,
         [asdict(layer) for layer in job.graph.layers],
         asdict(job.inputs),
-        store.manifest().get("train-hugectr", {}).get("sha256"),
+        [store.manifest().get(name, {}).get("sha256") for name in (job.source, "valid-hugectr")],
     ]
     digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True, default=str).encode())
     digest.update(hashlib.sha256(np.ascontiguousarray(job.frozen)).digest())

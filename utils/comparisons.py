@@ -12,13 +12,16 @@ import pandas as pd
 
 from utils import parameters
 from utils.bootstrap import interval, p_value, resamples
-from utils.evaluation import EvaluationError, _checked, _Pairs
+from utils.evaluation import Pairs
+from utils.scores import EvaluationError, checked
 
 COLUMNS = ("features", "difference", "low", "high", "p", "p_holm", "seeds", "n")
 """Columns of ``paired_differences``, in order."""
 REPLICATES = 1000
 """More than for an interval: the least p-value is 2 / (replicates + 1), before Holm multiplies it."""
 FEW = 5
+SLICES = {"valid": "warm", "cold": "cold"}
+"""Part of the data to the slice of all its rows: validation movies are known, cold ones were never rated in train."""
 
 
 def paired_differences(
@@ -54,14 +57,44 @@ def paired_differences(
         p = p_value(difference[1:])
         values = {"features": name, "difference": difference[0], "low": low, "high": high, "p": p}
         rows.append(values | {"seeds": len(scores[name]), "n": len(label)})
+    return _corrected(rows)
+
+
+def paired_means(
+    values: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]],
+    against: str,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return COLUMNS for a metric that each user has, such as NDCG@10: how much higher its mean is than ``against``'s.
+
+    ``values`` gives for each model one (users, value of each) a seed of training; the users must be the same
+    everywhere. Otherwise as in ``paired_differences``; n is the number of users. Raises EvaluationError as there.
+    """
+    parameters.whole("replicates", replicates)
+    _check_sets(values, against)
+    users = values[against][0][0]
+    for name, of_seeds in values.items():
+        if any(not np.array_equal(of_seed[0], users) for of_seed in of_seeds):
+            raise EvaluationError(f"{name!r} has values of other users than {against!r}: judge both on the same rows.")
+    means = {name: np.mean([of_seed[1] for of_seed in of_seeds], axis=0) for name, of_seeds in values.items()}
+    drawn = np.stack(list(resamples(len(users), replicates, seed))) / max(1, len(users))
+    rows = []
+    for name in [name for name in values if name != against]:
+        difference = means[name] - means[against]
+        replicated = drawn @ difference
+        low, high = interval(replicated)
+        row = {"features": name, "difference": difference.mean(), "low": low, "high": high, "p": p_value(replicated)}
+        rows.append(row | {"seeds": len(values[name]), "n": len(users)})
+    return _corrected(rows)
+
+
+def _corrected(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     corrected = holm([row["p"] for row in rows])
-    return pd.DataFrame(
-        [row | {"p_holm": p} for row, p in zip(rows, corrected, strict=True)],
-        columns=list(COLUMNS),
-    )
+    return pd.DataFrame([row | {"p_holm": p} for row, p in zip(rows, corrected, strict=True)], columns=list(COLUMNS))
 
 
-def _check_sets(scores: Mapping[str, Sequence[np.ndarray]], against: str) -> None:
+def _check_sets(scores: Mapping[str, Sequence[Any]], against: str) -> None:
     if against not in scores:
         raise EvaluationError(f"against={against!r} is not among the feature sets {sorted(scores)}: train it too.")
     seeds = {name: len(of_seeds) for name, of_seeds in scores.items()}
@@ -82,10 +115,10 @@ def _average_auc(
     total = np.zeros(1 + replicates)
     for number, scores in enumerate(of_seeds):
         try:
-            liked, score = _checked(label, scores, code)
+            liked, score = checked(label, scores, code)
         except EvaluationError as error:
             raise EvaluationError(f"Scores {number} of {name!r}: {error}") from error
-        pairs = _Pairs.of(code, liked, score)
+        pairs = Pairs.of(code, liked, score)
         total[0] += pairs.auc(np.ones(users, np.int64))
         # Drawn again rather than kept: the seed makes them the same, and one set of scores is in memory at a time.
         total[1:] += [pairs.auc(counts) for counts in resamples(users, replicates, seed)]
@@ -110,18 +143,29 @@ def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
     return corrected
 
 
-def slice_masks(train: Any, rows: Any, few: int = FEW) -> dict[str, np.ndarray]:
-    """Return bool masks [rows] of a split: "few-shot", the movie has 1 to ``few`` ratings in train; "new users", none.
+def part_masks(part: str, raw: Mapping[str, Any], features: Any, few: int = FEW) -> dict[str, np.ndarray]:
+    """Return the slices of a part of the data, "valid" or "cold", as bool masks [rows]; those without rows left out.
 
-    ``train`` and ``rows`` are tables (pyarrow, polars, pandas) with raw ``userId`` and ``movieId``. A movie without a
-    rating in train is cold, not few-shot. New users exist under the temporal split, hardly under the random one.
+    Of valid: "warm", all rows; "few-shot", the movie has 1 to ``few`` ratings in train; "new users", the user has none
+    (many under the temporal split, hardly any under the random one). Of cold: "cold", all rows; "cold with poster" and
+    "cold with text", where only some of the movies have one. ``raw`` are the parts by name, with raw userId and
+    movieId; ``features`` is the feature store.
     """
     parameters.whole("few", few)
-    shots = _train_ratings(train, rows, "movieId")
-    return {
-        "few-shot": (shots >= 1) & (shots <= few),
-        "new users": _train_ratings(train, rows, "userId") == 0,
-    }
+    rows = raw[part]
+    masks = {SLICES[part]: np.ones(len(rows), bool)}
+    if part == "valid":
+        shots = _train_ratings(raw["train"], rows, "movieId")
+        masks["few-shot"] = (shots >= 1) & (shots <= few)
+        masks["new users"] = _train_ratings(raw["train"], rows, "userId") == 0
+    else:
+        movie = np.asarray(rows["movieId"])
+        for content in ("poster", "text"):
+            having = np.asarray(features["movieId"])[np.asarray(features[f"has_{content}"])]
+            mask = np.isin(movie, having)
+            if not mask.all():
+                masks[f"cold with {content}"] = mask
+    return {name: mask for name, mask in masks.items() if mask.any()}
 
 
 def _train_ratings(train: Any, rows: Any, column: str) -> np.ndarray:

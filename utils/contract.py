@@ -14,6 +14,8 @@ VECTOR = "fixed_size_list<float32>[d]"
 """Stands in a schema for a vector column of any width d."""
 WIDEST = 1024
 """HugeCTR's limit on the width of an embedding, and so of poster and text vectors together."""
+LIKED = 3.0
+"""A rating above this is a like."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,8 @@ ARTEFACTS: dict[str, Artefact] = {
     "train-hugectr": Artefact("train-hugectr", _06),
     "valid-hugectr": Artefact("valid-hugectr", _06),
     "cold-hugectr": Artefact("cold-hugectr", _06),
+    # Only where OBJECTIVE asks for it.
+    "rank-hugectr": Artefact("rank-hugectr", _06),
     "workflow-hugectr": Artefact("workflow-hugectr", _06),
     "movie_codes": Artefact(
         "movie_codes.parquet",

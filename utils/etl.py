@@ -7,6 +7,7 @@ files, and the checks. On a GPU with cuDF the same code runs through NVTabular's
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import warnings
@@ -19,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from utils import parameters
+from utils import negatives, parameters
 from utils.artefacts import HandOffError, Store
 from utils.cluster import check_scheduler
 from utils.cluster import cluster as cluster  # for notebook 06, which takes all of its stage from here
@@ -28,19 +29,25 @@ from utils.splits import hashed
 CATEGORIES = ["userId", "movieId", "genres", "movieId_duplicate"]
 """Categorical columns of the encoded files, in the order of HugeCTR's slots."""
 LABEL = "rating"
-"""The label's column: float32, 1 where the rating is more than 3."""
+"""The label's column: float32, 1 where the rating is more than LIKED."""
+PLACE = "place"
+"""A column of the number of the row, int64, in files whose rows may be copies of each other."""
 RESERVED = 3
 """NVTabular 23.08 keeps code 0 for padding, 1 for null, 2 for out of vocabulary; real ids follow."""
 OUT_OF_VOCABULARY = 2
 ROWS_PER_FILE = 2_000_000
 
 
-def check_parameters(dask_scheduler: object, part_size: object, movie_id_dropout: object) -> None:
+def check_parameters(
+    dask_scheduler: object, part_size: object, movie_id_dropout: object,
+    objective: object, negatives_a_like: object, half_life: object,
+) -> None:  # fmt: skip
     """Raise ParameterError unless the parameters of notebook 06 can be used."""
     check_scheduler(dask_scheduler)
     if not isinstance(part_size, str) or not re.fullmatch(r"[1-9]\d* ?([KMG]i?)?B", part_size, re.ASCII):
         raise parameters.ParameterError(f'PART_SIZE={part_size!r} must be a size such as "128MB".')
     parameters.fraction("MOVIE_ID_DROPOUT", movie_id_dropout)
+    negatives.check_parameters(objective, negatives_a_like, half_life)
 
 
 @contextlib.contextmanager
@@ -53,17 +60,20 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def drop_movie_ids(frame: Any, share: float, seed: int) -> Any:
+def drop_movie_ids(frame: Any, share: float, seed: int, places: Any = None) -> Any:
     """Replace the movie id by OUT_OF_VOCABULARY in about ``share`` of the rows; content codes stay.
 
     So training meets movies whose id says nothing while their content does, as every new movie is.
-    Which rows is a hash of user, movie and seed: the same for any partitioning. Works on pandas and
-    cuDF frames.
+    Which rows is a hash of user, movie and seed: the same for any partitioning. Where a pair may come several times,
+    ``places``, a frame with a column PLACE, tells copies apart, or all of them would be hidden together. Works on
+    pandas and cuDF frames.
     """
     if share == 0 or len(frame) == 0:
         return frame
-    keys = hashed(seed, "movie id dropout", frame["userId"].to_numpy(), frame["movieId_duplicate"].to_numpy())
-    dropped = keys < np.uint64(share * float(2**64))
+    ids = [frame["userId"].to_numpy(), frame["movieId_duplicate"].to_numpy()]
+    if places is not None:
+        ids.append(places[PLACE].to_numpy())
+    dropped = hashed(seed, "movie id dropout", *ids) < np.uint64(share * float(2**64))
     frame = frame.copy()
     codes = frame["movieId"].to_numpy().copy()
     codes[dropped] = OUT_OF_VOCABULARY
@@ -76,9 +86,11 @@ def write_encoded(
 ) -> int:
     """Transform the ratings of ``source`` and write them as HugeCTR reads them; return the rows.
 
-    Rows stay in the order of ``source``. ``folder`` gets ``part_*.parquet``, ``_metadata.json`` and
-    ``_file_list.txt``, whose paths are relative to the data folder.
+    Rows stay in the order of ``source``, which has a column PLACE where a user and a movie may meet several times.
+    ``folder`` gets ``part_*.parquet``, ``_metadata.json`` and ``_file_list.txt``, whose paths are relative to the
+    data folder.
     """
+    from dask import dataframe
     from merlin.io import Dataset
 
     rows = pq.read_metadata(source).num_rows
@@ -86,13 +98,32 @@ def write_encoded(
         _write_empty(workflow, folder)
     else:
         with quiet():
-            encoded = workflow.transform(Dataset(str(source), engine="parquet", part_size=part_size))
+            raw = Dataset(str(source), engine="parquet", part_size=part_size)
+            encoded = workflow.transform(raw)
             if dropout:
-                frames = encoded.to_ddf().map_partitions(drop_movie_ids, dropout, seed)
-                encoded = Dataset(frames, schema=encoded.schema)
+                places = [raw.to_ddf(columns=[PLACE])] if PLACE in pq.read_schema(source).names else []
+                frames = [encoded.to_ddf(), dropout, seed, *places]  # partitioned alike, being of one file
+                frame = dataframe.map_partitions(drop_movie_ids, *frames, align_dataframes=False)
+                encoded = Dataset(frame, schema=encoded.schema)
             files = -(-rows // ROWS_PER_FILE)
             encoded.to_parquet(str(folder), output_files=files, cats=CATEGORIES, conts=[], labels=[LABEL])
     return rows
+
+
+@contextlib.contextmanager
+def temporary_file(store: Store, table: pa.Table) -> Iterator[Path]:
+    """Yield a parquet file of ``table`` and its PLACE, where workers of a cluster see it; remove it afterwards."""
+    path = store.folder / f".rows.{os.getpid()}.tmp"
+    try:
+        pq.write_table(table.append_column(PLACE, pa.array(np.arange(len(table)))), path, row_group_size=1 << 20)
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def how_split(store: Store) -> str:
+    """Return how 01 cut valid from train: "random" or "temporal"."""
+    return store.manifest().get("train", {}).get("parameters", {}).get("SPLIT", "random")
 
 
 def finish(folder: Path, final: Path, cardinalities: dict[str, int], most_genres: int, rows: int) -> None:

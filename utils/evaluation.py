@@ -1,9 +1,10 @@
-"""Evaluation of click predictions (notebook 07): AUC, logloss, GAUC, calibration, and intervals over users.
+"""Evaluation of click predictions (notebook 07): AUC, logloss, GAUC, and the rows of ``metrics.csv`` with intervals.
 
 Scores are compared exactly: equal scores are ties and count half. Intervals are 95% percentile
 bootstrap intervals that resample users, not ratings, because the ratings of one user are not
 independent (``utils.bootstrap``). The same seed gives the same resamples, so models scored on the same rows
-share them. ``utils.ranking`` judges lists of recommendations, ``utils.comparisons`` one model against another.
+share them. ``utils.calibration`` asks whether probabilities can be believed, ``utils.ranking`` judges lists of
+recommendations, ``utils.comparisons`` one model against another.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,40 +14,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from utils import parameters
+from utils import parameters, ranking
 from utils.bootstrap import REPLICATES, interval, resamples
+from utils.calibration import BINS, equal_count_bins
+from utils.scores import EvaluationError, as_probabilities, checked, ratio
 
 METRICS_COLUMNS = ("trainer", "model", "features", "seed", "split", "slice", "metric", "value", "low", "high", "n")
 """Columns of ``metrics.csv``, in order."""
 CLIP = 1e-7
 """Probabilities are kept this far from 0 and 1 in the logloss."""
-BINS = 10
-"""Groups of rows of like score in the calibration error."""
-
-
-class EvaluationError(ValueError):
-    """Labels, scores or lists that no metric can be computed from."""
-
-
-def _checked(label: np.ndarray, score: np.ndarray, user: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    label, score = np.asarray(label), np.asarray(score)
-    shapes = {"label": label.shape, "score": score.shape} | ({} if user is None else {"user": np.shape(user)})
-    if label.ndim != 1 or len(set(shapes.values())) != 1:
-        raise EvaluationError(f"Shapes {shapes} differ: give one-dimensional arrays of one length, one entry a rating.")
-    liked = label == 1
-    if not (liked | (label == 0)).all():
-        row = int(np.flatnonzero(~(liked | (label == 0)))[0])
-        raise EvaluationError(f"label[{row}] is {label[row]!r}: labels must be 0 or 1 (1 where rating > 3).")
-    if not np.isfinite(score).all():
-        row = int(np.flatnonzero(~np.isfinite(score))[0])
-        raise EvaluationError(
-            f"score[{row}] is {score[row]!r}: the model diverged; lower its learning rate, train again."
-        )
-    return liked, score
 
 
 @dataclass(frozen=True)
-class _Pairs:
+class Pairs:
     """Everything about one set of scores that does not change from one resample of users to the next.
 
     ``liked`` and ``other`` are the user codes of rows with label 1 and 0, in order of score;
@@ -59,7 +39,7 @@ class _Pairs:
     up_to: np.ndarray
 
     @classmethod
-    def of(cls, code: np.ndarray, liked: np.ndarray, score: np.ndarray) -> "_Pairs":
+    def of(cls, code: np.ndarray, liked: np.ndarray, score: np.ndarray) -> "Pairs":
         rows, others = np.flatnonzero(liked), np.flatnonzero(~liked)
         rows, others = rows[np.argsort(score[rows])], others[np.argsort(score[others])]
         below = np.searchsorted(score[others], score[rows], "left")
@@ -85,22 +65,12 @@ def auc(label: np.ndarray, score: np.ndarray) -> float:
     statistic with mid-ranks, U / (n1 n0) (Hanley and McNeil, Radiology 143, 1982). nan when only
     one class is present. Raises EvaluationError for labels or scores that are none.
     """
-    liked, score = _checked(label, score)
-    return _Pairs.of(np.zeros(len(score), np.int64), liked, score).auc(np.ones(1, np.int64))
-
-
-def _probabilities(score: np.ndarray) -> np.ndarray:
-    outside = (score < 0) | (score > 1)
-    if outside.any():
-        row = int(np.flatnonzero(outside)[0])
-        raise EvaluationError(
-            f"score[{row}] is {score[row]!r}: logloss and calibration need probabilities; apply the sigmoid first."
-        )
-    return score.astype(np.float64)
+    liked, score = checked(label, score)
+    return Pairs.of(np.zeros(len(score), np.int64), liked, score).auc(np.ones(1, np.int64))
 
 
 def _losses(liked: np.ndarray, score: np.ndarray) -> np.ndarray:
-    probability = np.clip(_probabilities(score), CLIP, 1 - CLIP)
+    probability = np.clip(as_probabilities(score), CLIP, 1 - CLIP)
     return -np.log(np.where(liked, probability, 1 - probability))
 
 
@@ -109,28 +79,8 @@ def logloss(label: np.ndarray, score: np.ndarray) -> float:
 
     ``score`` [n] are probabilities of label 1, clipped to [1e-7, 1 - 1e-7]. nan for no rows.
     """
-    losses = _losses(*_checked(label, score))
+    losses = _losses(*checked(label, score))
     return float(losses.mean()) if losses.size else float("nan")
-
-
-def _equal_count_bins(score: np.ndarray, bins: int) -> np.ndarray:
-    """Return the bin, 0 to ``bins`` - 1, of each row: by rank, equal scores together in the bin of their middle."""
-    _, inverse, counts = np.unique(score, return_inverse=True, return_counts=True)
-    twice_middle = 2 * np.cumsum(counts) - counts
-    return (twice_middle * bins // (2 * max(len(score), 1)))[inverse]
-
-
-def calibration_error(label: np.ndarray, score: np.ndarray, bins: int = BINS) -> float:
-    """Return the expected calibration error: the mean over rows of |mean score - share of likes| in the row's bin.
-
-    Sum over bins of n_b / n |mean score - mean label|, rows sorted by score and cut into ``bins`` groups (Naeini,
-    Cooper and Hauskrecht, AAAI 2015) of equal count (Nguyen and O'Connor, EMNLP 2015); equal scores share a group.
-    0 is perfect; a perfect model shows about 0.4 sqrt(bins / n), for each bin has noise. nan for no rows.
-    """
-    parameters.whole("bins", bins)
-    liked, score = _checked(label, score)
-    excess = np.bincount(_equal_count_bins(score, bins), _probabilities(score) - liked, minlength=bins)
-    return _ratio(np.abs(excess).sum(), len(score))
 
 
 def _user_auc(user: np.ndarray, liked: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -160,14 +110,10 @@ def gauc(user: np.ndarray, label: np.ndarray, score: np.ndarray) -> tuple[float,
     Sum of n_u AUC_u over sum of n_u (Zhu et al., Optimized Cost per Click in Taobao, KDD 2017, eq. 10;
     impressions are the rows). Users whose rows are all liked or all not have no AUC and are left out.
     """
-    liked, score = _checked(label, score, user)
+    liked, score = checked(label, score, user)
     values, rows = _user_auc(np.asarray(user), liked, score)
     used = ~np.isnan(values)
-    return _ratio(values[used] @ rows[used], rows[used].sum()), int(used.sum()), int((~used).sum())
-
-
-def _ratio(part: float, whole: float) -> float:
-    return float(part) / float(whole) if whole else float("nan")
+    return ratio(values[used] @ rows[used], rows[used].sum()), int(used.sum()), int((~used).sum())
 
 
 def metric_row(metric: str, value: float, bounds: tuple[float, float], n: int, **tags: Any) -> dict[str, Any]:
@@ -203,7 +149,7 @@ def evaluate(
     n is the number of rows, for gauc the number of users used. An empty slice gives nan and n = 0.
     """
     parameters.whole("replicates", replicates)
-    liked, score = _checked(label, score, user)
+    liked, score = checked(label, score, user)
     users, code = np.unique(user, return_inverse=True)
     metrics, gauc_users = _on_resamples(code, liked, score, len(users), probabilities)
     values = metrics(np.ones(len(users), np.int64))
@@ -220,25 +166,57 @@ def _on_resamples(
     code: np.ndarray, liked: np.ndarray, score: np.ndarray, users: int, probabilities: bool
 ) -> tuple[Callable[[np.ndarray], dict[str, float]], int]:
     """Return the metrics as a function of how often each user is there, int64 [users], and the users in GAUC."""
-    pairs = _Pairs.of(code, liked, score)
+    pairs = Pairs.of(code, liked, score)
     within, rows = _user_auc(code, liked, score)
     used = ~np.isnan(within)
     won, impressions = np.where(used, within, 0) * rows, np.where(used, rows, 0)
     if probabilities:
         lost = np.bincount(code, _losses(liked, score), minlength=users)
         # The bins stay those of all rows, so that a resample only adds up what each user adds to each bin.
-        cell = code * BINS + _equal_count_bins(score, BINS)
+        cell = code * BINS + equal_count_bins(score, BINS)
         excess = np.bincount(cell, score.astype(np.float64) - liked, minlength=users * BINS).reshape(users, BINS)
 
     def metrics(counts: np.ndarray) -> dict[str, float]:
-        of_order = pairs.auc(counts), _ratio(counts @ won, counts @ impressions)
+        of_order = pairs.auc(counts), ratio(counts @ won, counts @ impressions)
         if not probabilities:
             return dict(zip(("auc", "gauc"), of_order, strict=True))
         whole = counts @ rows
-        loss, error = _ratio(counts @ lost, whole), _ratio(np.abs(counts @ excess).sum(), whole)
+        loss, error = ratio(counts @ lost, whole), ratio(np.abs(counts @ excess).sum(), whole)
         return {"auc": of_order[0], "logloss": loss, "gauc": of_order[1], "ece": error}
 
     return metrics, int(used.sum())
+
+
+def ranking_rows(
+    recommended: np.ndarray,
+    user_index: np.ndarray,
+    movie_index: np.ndarray,
+    *,
+    trainer: str,
+    model: str,
+    features: str,
+    seed: int,
+    split: str,
+    slice: str,
+    k: int = 10,
+    replicates: int = REPLICATES,
+    bootstrap_seed: int = 0,
+) -> list[dict[str, Any]]:
+    """Return the rows of ``metrics.csv`` for recall@k and ndcg@k: means over users with 95% intervals over users.
+
+    Arguments as in ``ranking.recall_ndcg`` and ``evaluate``. n is the number of users with a relevant movie.
+    """
+    parameters.whole("replicates", replicates)
+    users, recall, ndcg = ranking.recall_ndcg(recommended, user_index, movie_index, k)
+    values = np.stack([recall, ndcg])
+    n = len(users)
+    means = values.mean(1) if n else np.full(2, np.nan)
+    replicated = [values @ counts / n for counts in resamples(n, replicates, bootstrap_seed)] if n else [means]
+    tags = {"trainer": trainer, "model": model, "features": features, "seed": seed, "split": split, "slice": slice}
+    return [
+        metric_row(name, mean, interval(column), n, **tags)
+        for name, mean, column in zip((f"recall@{k}", f"ndcg@{k}"), means, np.transpose(replicated), strict=True)
+    ]
 
 
 def metrics_table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:

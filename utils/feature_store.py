@@ -23,8 +23,8 @@ MISSING = ("mean", "zero", "neighbour")
 
 
 @dataclass(frozen=True)
-class Reduced:
-    """One modality of n movies after reduction. ``vectors`` float32 [n, width], ``present`` bool [n].
+class Vectors:
+    """One modality of n movies: what imputation needs. ``vectors`` float32 [n, width], ``present`` bool [n].
 
     Rows that are not present are zeros until ``imputation.fill`` decides what stands in for them.
     """
@@ -33,6 +33,12 @@ class Reduced:
     present: np.ndarray
     mean: np.ndarray
     """The mean of the fitted movies, reduced like any vector, float32 [width]."""
+
+
+@dataclass(frozen=True)
+class Reduced(Vectors):
+    """One modality of n movies, and the reduction that made its vectors."""
+
     reduction: Reduction
 
     @property
@@ -107,7 +113,7 @@ def row_of(movie_ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return rows
 
 
-def table(movie_ids: np.ndarray, poster: Reduced, text: Reduced) -> pa.Table:
+def table(movie_ids: np.ndarray, poster: Vectors, text: Vectors) -> pa.Table:
     """Return the feature store: movieId, poster, text, has_poster, has_text; one row a movie."""
     return pa.table(
         {

@@ -26,6 +26,8 @@ class Script:
     seed: int
     train_rows: int
     valid_rows: int
+    source: str = "train-hugectr"
+    """Folder of the rows to train on."""
     vvgpu: tuple[tuple[int, ...], ...] = ((0,),)
     """GPUs a node: ((0, 1),) are two of one machine."""
     table: str = "hugectr_pretrained_embedding.model"
@@ -44,6 +46,7 @@ def render(graph: Graph, script: Script) -> str:
         name=graph.name,
         seed=script.seed,
         learning_rate=script.learning_rate,
+        source=script.source,
         # One more than batches: only a read past the end rewinds the evaluation data.
         eval_batches=math.ceil(script.valid_rows / script.batch_size) + 1,
         batch=script.batch_size,
@@ -145,7 +148,7 @@ solver = hugectr.CreateSolver(
 )
 reader = hugectr.DataReaderParams(
     data_reader_type=hugectr.DataReaderType_t.Parquet,
-    source="train-hugectr/_file_list.txt",
+    source="{source}/_file_list.txt",
     eval_source="valid-hugectr/_file_list.txt",
     check_type=hugectr.Check_t.Non,
     num_workers=1,

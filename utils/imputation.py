@@ -9,10 +9,11 @@ mean of all. The flags ``has_poster`` and ``has_text`` tell an imputed vector fr
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
-from utils.feature_store import Reduced
+from utils.feature_store import Vectors
 
 NEIGHBOURS = 50
 """Tried from 5 to 200 on hidden vectors of ml-latest-small: 10 gained half as much over the mean, 200 little more."""
@@ -20,12 +21,13 @@ _SAMPLE = 4096
 """Movies at most on which the trust in neighbours is fitted: it is one number."""
 _BLOCK = 128
 """Movies at a time: with 62,423 donors their cosines take 64 MB, and as much again for each copy."""
+AnyVectors = TypeVar("AnyVectors", bound=Vectors)
 
 
 def fill(
-    parts: Mapping[str, Reduced], movie_ids: np.ndarray, known_ids: np.ndarray, missing: str
-) -> dict[str, Reduced]:
-    """Return the ``parts`` (poster and text, as ``feature_store.reduce`` gives them) without gaps.
+    parts: Mapping[str, AnyVectors], movie_ids: np.ndarray, known_ids: np.ndarray, missing: str
+) -> dict[str, AnyVectors]:
+    """Return the ``parts`` (poster and text, such as ``feature_store.reduce`` gives them) without gaps, of their type.
 
     ``missing`` is "mean", "zero" or "neighbour". Only vectors of absent movies change, and only by movies
     among ``known_ids``: adding another movie changes none.
@@ -44,7 +46,7 @@ def fill(
     return filled
 
 
-def from_neighbours(part: Reduced, other: Reduced, wanted: np.ndarray, donors: np.ndarray) -> np.ndarray:
+def from_neighbours(part: Vectors, other: Vectors, wanted: np.ndarray, donors: np.ndarray) -> np.ndarray:
     """Return vectors of ``part`` float32 [len(wanted), width] for rows that have only the ``other`` modality.
 
     A movie gets ``mean + trust * (neighbours - mean)``, where neighbours is the mean of its nearest donors

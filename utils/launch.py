@@ -81,6 +81,7 @@ def fit_hugectr(store: Store, job: Job, prefix: Path, vvgpu: Sequence[Sequence[i
         seed=job.seed,
         train_rows=len(job.train),
         valid_rows=len(job.monitor),
+        source=job.source,
         vvgpu=tuple(tuple(gpus) for gpus in vvgpu),
         table=_relative(table, store.folder),
         snapshot=_relative(prefix, store.folder),

@@ -1,16 +1,15 @@
-"""Recommendation lists (notebook 07): the best k movies of every user, and how good such lists are.
+"""Recommendation lists (notebooks 06 and 07): the best k movies of every user, and how good such lists are.
 
 Ranking is full: every movie of the catalogue competes, none is sampled (Krichene and Rendle, On Sampled
 Metrics for Item Recommendation, KDD 2020), and movies the user has in train are never recommended.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from utils import parameters
-from utils.evaluation import REPLICATES, EvaluationError, interval, metric_row, resamples
+from utils.scores import EvaluationError
 
 
 def top_k(
@@ -127,35 +126,3 @@ def _check_lists(recommended: np.ndarray, user_index: np.ndarray, movie_index: n
     twice = np.flatnonzero(((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any(1))
     if twice.size:
         raise EvaluationError(f"recommended[{twice[0]}] holds a movie twice: a list must not repeat a movie.")
-
-
-def ranking_rows(
-    recommended: np.ndarray,
-    user_index: np.ndarray,
-    movie_index: np.ndarray,
-    *,
-    trainer: str,
-    model: str,
-    features: str,
-    seed: int,
-    split: str,
-    slice: str,
-    k: int = 10,
-    replicates: int = REPLICATES,
-    bootstrap_seed: int = 0,
-) -> list[dict[str, Any]]:
-    """Return the rows of ``metrics.csv`` for recall@k and ndcg@k: means over users with 95% intervals over users.
-
-    Arguments as in ``recall_ndcg`` and ``evaluation.evaluate``. n is the number of users with a relevant movie.
-    """
-    parameters.whole("replicates", replicates)
-    users, recall, ndcg = recall_ndcg(recommended, user_index, movie_index, k)
-    values = np.stack([recall, ndcg])
-    n = len(users)
-    means = values.mean(1) if n else np.full(2, np.nan)
-    replicated = [values @ counts / n for counts in resamples(n, replicates, bootstrap_seed)] if n else [means]
-    tags = {"trainer": trainer, "model": model, "features": features, "seed": seed, "split": split, "slice": slice}
-    return [
-        metric_row(name, mean, interval(column), n, **tags)
-        for name, mean, column in zip((f"recall@{k}", f"ndcg@{k}"), means, np.transpose(replicated), strict=True)
-    ]

@@ -188,9 +188,12 @@ def run(step: Step, executed: Path, data: Path, root: Path = ROOT) -> None:
     running.replace(executed)
 
 
-def run_all(given: Mapping[str, Any], root: Path = ROOT, runs: Path | None = None) -> int:
-    """Run what is not done yet; return how many notebooks were run. Executed ones go to ``runs``/DATASET."""
-    steps = plan(given, root)
+def run_all(given: Mapping[str, Any], root: Path = ROOT, runs: Path | None = None, until: str = "07") -> int:
+    """Run what is not done yet, up to the number ``until``; return how many notebooks were run.
+
+    Executed ones go to ``runs``/DATASET.
+    """
+    steps = [step for step in plan(given, root) if step.name[:2] <= until]
     dataset = given.get("DATASET", next(step.defaults["DATASET"] for step in steps if "DATASET" in step.defaults))
     data_dir = given.get("DATA_DIR", next(step.defaults["DATA_DIR"] for step in steps if "DATA_DIR" in step.defaults))
     dataset_name(dataset)

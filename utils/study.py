@@ -1,10 +1,10 @@
-"""The experiment of notebook 07: the same data, several feature sets and seeds, one table of metrics.
+"""The experiment of notebook 07: the same data, several feature sets, objectives and seeds, one table of metrics.
 
 A study holds what all runs share (splits, content table, catalogue) and proves on opening that encoded
-rows are the raw rows they claim to be.
+rows are the raw rows they claim to be. ``utils.tuning`` chooses its settings, ``utils.comparisons`` compares its runs.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,54 +12,59 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from utils import baselines, checkpoints, comparisons, etl, evaluation, ranking, training
-from utils.artefacts import HandOffError, Store
-from utils.content import ContentTable
+from utils import baselines, calibration, checkpoints, comparisons, etl, evaluation, missing, ranking, training, tuning
+from utils.artefacts import Store
+from utils.catalogue import Catalogue, check_alignment, look_up
+from utils.content import ContentTable, content_table
 from utils.models import MODELS, Inputs
+from utils.objectives import ROWS, tag
+from utils.recommendation import Recommender, positions
 from utils.training import Run, Settings, Split
 
-SLICES = {"valid": "warm", "cold": "cold"}
-"""Split of the data to slice of the metrics: validation movies are known, cold ones were never rated in train."""
-LIKED = 3.0
-"""A rating above this is a like."""
-
-
-@dataclass(frozen=True)
-class Catalogue:
-    """All movies in ascending movieId, as the model reads them: column to int32 [movies] or [movies, items]."""
-
-    movie_ids: np.ndarray
-    codes: Mapping[str, np.ndarray]
+K = 10
 
 
 @dataclass
 class Study:
-    """Runs of one data set: ``rows`` of metrics, ``history`` of learning, ``scores`` float32 [n] by run and split."""
+    """Runs of one data set: ``rows`` of metrics, ``history`` of learning, and what every run scored.
+
+    ``scores`` are float32 [n] by (tag, features, seed, split); ``ndcg`` are (users, NDCG@10 of each) by (tag,
+    features, seed, slice). ``settings`` are by objective, ``tuned`` rows of ``tuning.tune`` by (objective, features).
+    """
 
     store: Store
     inputs: Inputs
+    features: pa.Table
+    codes: pa.Table
     content: ContentTable
-    settings: Settings
+    settings: Mapping[str, Settings]
     trainer: str
     split_name: str
+    half_life: float | None
     raw: dict[str, pa.Table]
     splits: dict[str, Split]
+    masks: dict[str, dict[str, np.ndarray]]
     catalogue: Catalogue
     users: np.ndarray
     user_codes: np.ndarray
+    recommender: Recommender
     fit: Callable[[training.Job, Path], Run]
     rows: list[dict[str, Any]] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
     scores: dict[tuple[str, str, int, str], np.ndarray] = field(default_factory=dict)
+    ndcg: dict[tuple[str, str, int, str], tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    tuned: dict[tuple[str, str], list[dict[str, Any]]] = field(default_factory=dict)
 
     @classmethod
     def open(
-        cls, store: Store, movies: pa.Table, codes: pa.Table, content: ContentTable, settings: Settings, trainer: str,
-        fit: Callable[[training.Job, Path], Run],
+        cls, store: Store, movies: pa.Table, features: pa.Table, codes: pa.Table, content: ContentTable,
+        settings: Mapping[str, Settings], trainer: str, fit: Callable[[training.Job, Path], Run],
     ) -> "Study":  # fmt: skip
-        """Read the splits of 06 and check each encoded row against the raw row that it stands for."""
+        """Read the splits of 06 and check each encoded row against the raw row that it stands for.
+
+        ``settings`` names the objectives; "rank" needs the rank-hugectr of 06.
+        """
         layout = store.metadata("movie_codes")
         rows, most = layout["rows"], layout["most_genres"]
         inputs = Inputs(
@@ -71,7 +76,8 @@ class Study:
             content_columns=content.columns,
         )
         raw = {name: store.read(name) for name in ("train", "valid", "cold")}
-        encoded = {name: etl.read_encoded(store, f"{name}-hugectr", most) for name in raw}
+        wanted = [*raw, *(ROWS[name] for name in settings if ROWS[name] not in raw)]
+        encoded = {name: etl.read_encoded(store, f"{name}-hugectr", most) for name in wanted}
         known = etl.vocabulary(store, "userId")
         for name, table in raw.items():
             check_alignment(name, table, encoded[name], codes, known)
@@ -79,185 +85,191 @@ class Study:
         for name, split in splits.items():
             training.check_codes(name, split, inputs)
         users = np.unique(np.concatenate([table["userId"].to_numpy() for table in raw.values()]))
+        catalogue, user_codes = Catalogue.of(store, movies, codes, most), look_up(known, users).astype(np.int32)
+        half_life = layout.get("half_life")
         return cls(
             store=store,
             inputs=inputs,
+            features=features,
+            codes=codes,
             content=content,
             settings=settings,
             trainer=trainer,
             fit=fit,
-            split_name=store.manifest().get("train", {}).get("parameters", {}).get("SPLIT", "random"),
+            split_name=etl.how_split(store),
+            half_life=half_life,
             raw=raw,
             splits=splits,
-            catalogue=_catalogue(store, movies, codes, most),
+            masks={part: comparisons.part_masks(part, raw, features) for part in comparisons.SLICES},
+            catalogue=catalogue,
             users=users,
-            user_codes=_looked_up(known, users).astype(np.int32),
+            user_codes=user_codes,
+            recommender=Recommender.of(users, user_codes, catalogue, raw["train"], half_life),
         )
 
-    def run(self, model: str, features: str, seed: int) -> Run:
+    @property
+    def objectives(self) -> dict[str, str]:
+        """The objectives of this study, each with the name of its encoded rows."""
+        return {name: ROWS[name] for name in self.settings}
+
+    def job(self, model: str, features: str, seed: int, objective: str, settings: Settings) -> training.Job:
+        """Return what one run is trained from; its content is that of the feature set, its knock-out or its gaps."""
+        source = ROWS[objective]
+        return training.Job(
+            graph=MODELS[model](self.inputs, features),
+            train=self.splits[source],
+            monitor=self.splits["valid"],
+            frozen=self._frozen(features, seed),
+            inputs=self.inputs,
+            settings=settings,
+            seed=seed,
+            source=f"{source}-hugectr",
+        )
+
+    def name_of(self, job: training.Job, features: str) -> str:
+        """Return the name that a job's finished work is kept under."""
+        return checkpoints.name_of(self.store, job, features, self.trainer)
+
+    def _frozen(self, features: str, seed: int) -> np.ndarray:
+        gaps = missing.parse(features)
+        if gaps is None:
+            return training.knocked_out(self.content.vectors, features, self.catalogue.codes["movieId_duplicate"], seed)
+        known = np.unique(self.raw["train"]["movieId"].to_numpy())
+        return content_table(missing.hide(self.features, known, *gaps, seed), self.codes).vectors
+
+    def tune(self, model: str, feature_sets: Sequence[str], objective: str, tries: int, seed: int) -> None:
+        """Choose epochs and learning rate of each feature set on a part of train (``utils.tuning``)."""
+        parts = tuning.carve(self, seed)
+        for features in feature_sets:
+            found = tuning.tune(self, parts, model, features, objective, tries, seed)
+            self.tuned[tag(model, objective), features] = found
+
+    def settings_of(self, model: str, features: str, objective: str) -> Settings:
+        """Return the tuned settings of a feature set (of the full one, for one with gaps), else those given."""
+        name = tag(model, objective)
+        found = self.tuned.get((name, _base(features) if missing.parse(features) else features))
+        return tuning.settings_of(found[0], self.settings[objective]) if found else self.settings[objective]
+
+    def run(self, model: str, features: str, seed: int, objective: str = "like") -> Run:
         """Train (or resume) one run, score valid and cold, and add its metrics; return it."""
-        graph = MODELS[model](self.inputs, features)
-        movie_rows = self.catalogue.codes["movieId_duplicate"]
-        frozen = training.knocked_out(self.content.vectors, features, movie_rows, seed)
-        train, monitor = self.splits["train"], self.splits["valid"]
-        job = training.Job(graph, train, monitor, frozen, self.inputs, self.settings, seed)
-        run = checkpoints.fit_or_resume(self.store, job, features, self.trainer, self.fit)
-        tags = {"model": model, "features": features, "seed": seed}
+        job = self.job(model, features, seed, objective, self.settings_of(model, features, objective))
+        # Content with gaps is content: where there is nothing to hide, the strategies share one run.
+        kept_as = _base(features) if missing.parse(features) else features
+        run = checkpoints.fit_or_resume(self.store, job, kept_as, self.trainer, self.fit)
+        name = tag(model, objective)
+        tags = {"model": name, "features": features, "seed": seed}
         self.history += [tags | epoch for epoch in run.history]
         tags |= {"trainer": self.trainer, "split": self.split_name}
-        for name, slice_name in SLICES.items():
-            if not len(self.splits[name]):
-                continue
-            scores = training.score(run.twin, self.splits[name])
-            self.scores[model, features, seed, name] = scores
-            self._evaluate(name, scores, True, tags)
-            items, _ = self.recommend(run, k=10, candidates=self._pool(name))
-            self.rows += ranking.ranking_rows(items, *self._liked(name), **tags, slice=slice_name)
+        for part in comparisons.SLICES:
+            scores = training.score(run.twin, self.splits[part])
+            self.scores[name, features, seed, part] = scores
+            self._evaluate(part, scores, objective == "like", tags)
+        self._rank(lambda pool: self.recommender.lists(run.twin, K, pool)[0], tags)
         return run
 
     def run_baselines(self) -> None:
-        """Add the metrics of what needs no training: means, biases, popularity, item-kNN, fitted on train alone."""
-        train = self._pairs(self.raw["train"])
-        label = self.splits["train"].label.numpy()
-        for name in baselines.BASELINES:
-            fitted = baselines.fit(name, *train, label, len(self.users), len(self.catalogue.movie_ids))
+        """Add the metrics of what needs no training: means, biases, popularity, item-kNN, fitted on train alone.
+
+        "recent popularity" counts likes by age (``negatives.weights``); it is there where likes age at all.
+        """
+        train, label = self._pairs("train"), self.splits["train"].label.numpy()
+        sizes = len(self.users), len(self.catalogue)
+        fitted = {name: baselines.fit(name, *train, label, *sizes) for name in baselines.BASELINES}
+        if self.half_life is not None:
+            fitted["recent popularity"] = baselines.Additive(np.zeros(sizes[0]), self.recommender.lately, False)
+        for name, one in fitted.items():
             tags = {"trainer": "baseline", "model": name, "features": "ids", "seed": 0, "split": self.split_name}
-            for part, slice_name in SLICES.items():
-                if len(self.splits[part]):
-                    self._evaluate(part, fitted.pairs(*self._pairs(self.raw[part])), fitted.probability, tags)
-                    items, _ = ranking.top_k(
-                        fitted.block, len(self.users), self._seen(), 10, candidates=self._pool(part)
-                    )
-                    self.rows += ranking.ranking_rows(items, *self._liked(part), **tags, slice=slice_name)
+            for part in comparisons.SLICES:
+                self._evaluate(part, one.pairs(*self._pairs(part)), one.probability, tags)
+            self._rank(lambda pool, one=one: self.recommender.ranked(one.block, K, pool)[0], tags)
 
-    def differences(self, model: str, features: list[str], seeds: list[int]) -> pd.DataFrame:
-        """Return the paired AUC differences of feature sets from ``ids``, by slice, with intervals and Holm's p.
+    def _evaluate(self, part: str, scores: np.ndarray, probabilities: bool, tags: Mapping[str, Any]) -> None:
+        label, user = self.splits[part].label.numpy(), self.raw[part]["userId"].to_numpy()
+        for name, mask in self.masks[part].items():
+            self.rows += evaluation.evaluate(
+                user[mask], label[mask], scores[mask], probabilities=probabilities, **tags, slice=name
+            )
 
-        Differences are of the same rows, averaged over seeds; intervals resample users (see ``comparisons``).
+    def _rank(self, lists: Callable[[np.ndarray | None], np.ndarray], tags: Mapping[str, Any]) -> None:
+        """Judge lists of all movies by likes of valid and, "cold among all", of cold, and lists of the cold movies."""
+        everything = lists(None)
+        judged = {name: (everything, "valid", mask) for name, mask in self.masks["valid"].items()}
+        if len(self.splits["cold"]):
+            whole = self.masks["cold"]["cold"]
+            pool = np.isin(self.catalogue.movie_ids, self.raw["cold"]["movieId"].to_numpy())
+            judged |= {"cold among all": (everything, "cold", whole), "cold": (lists(pool), "cold", whole)}
+        for name, (items, part, mask) in judged.items():
+            liked = mask & (self.splits[part].label.numpy() == 1)
+            wanted = [places[liked] for places in self._pairs(part)]
+            self.rows += evaluation.ranking_rows(items, *wanted, **tags, slice=name, k=K)
+            users, _, ndcg = ranking.recall_ndcg(items, *wanted, K)
+            self.ndcg[tags["model"], tags["features"], tags["seed"], name] = users, ndcg
+
+    def _pairs(self, part: str) -> tuple[np.ndarray, np.ndarray]:
+        return positions(self.users, self.catalogue, self.raw[part])
+
+    def differences(
+        self,
+        name: str,
+        feature_sets: list[str],
+        seeds: list[int],
+        against: str = "ids",
+        slices: Sequence[str] = ("warm", "cold"),
+    ) -> pd.DataFrame:
+        """Return the paired AUC differences of feature sets from ``against``, by slice, with intervals and Holm's p.
+
+        ``name`` is the tag of the model. Differences are of the same rows, averaged over seeds; intervals resample
+        users (see ``comparisons``). Slices without rows are left out.
         """
         tables = []
-        for part, slice_name in SLICES.items():
-            if len(self.splits[part]):
-                scores = {name: [self.scores[model, name, seed, part] for seed in seeds] for name in features}
-                label = self.splits[part].label.numpy()
-                found = comparisons.paired_differences(self.raw[part]["userId"].to_numpy(), label, scores)
+        for part, masks in self.masks.items():
+            for slice_name in [name for name in masks if name in slices]:
+                mask = masks[slice_name]
+                scores = {
+                    one: [self.scores[name, one, seed, part][mask] for seed in seeds]
+                    for one in dict.fromkeys([against, *feature_sets])
+                }
+                label, user = self.splits[part].label.numpy()[mask], self.raw[part]["userId"].to_numpy()[mask]
+                found = comparisons.paired_differences(user, label, scores, against)
                 found.insert(0, "slice", slice_name)
                 tables.append(found)
         return pd.concat(tables, ignore_index=True)
 
-    def _evaluate(self, part: str, scores: np.ndarray, probabilities: bool, tags: Mapping[str, Any]) -> None:
-        label, user = self.splits[part].label.numpy(), self.raw[part]["userId"].to_numpy()
-        tags = dict(tags) | {"slice": SLICES[part]}
-        self.rows += evaluation.evaluate(user, label, scores, probabilities=probabilities, **tags)
+    def metrics(self, model: str | None = None, gaps: bool = False) -> pd.DataFrame:
+        """Return the rows so far, of one ``model`` (a tag) or all; those of hidden content only where ``gaps``."""
+        table = evaluation.metrics_table(self.rows)
+        wanted = [gaps or missing.parse(name) is None for name in table["features"]]
+        return table[wanted & ((table["model"] == model) | (model is None))]
 
-    def recommend(self, run: Run, k: int, candidates: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Return the ``k`` best movies of every user: positions in the catalogue int64 [users, k] and scores.
+    def reliability(self, name: str, features: str, seed: int) -> dict[str, pd.DataFrame]:
+        """Return the reliability curve (``calibration.reliability``) of a run by slice, warm and cold."""
+        return {
+            comparisons.SLICES[part]: calibration.reliability(
+                self.raw[part]["userId"].to_numpy(),
+                self.splits[part].label.numpy(),
+                self.scores[name, features, seed, part],
+            )
+            for part in self.masks
+            if self.masks[part]
+        }
 
-        Movies the user has in train are left out. ``candidates`` bool [movies] restricts the pool.
-        """
-
-        def block(start: int, stop: int) -> np.ndarray:
-            return training.score_catalogue(run.twin, self.user_codes[start:stop], self.catalogue.codes)
-
-        return ranking.top_k(block, len(self.users), self._seen(), k, candidates=candidates)
+    def better_ranker(self, model: str, features: str) -> str:
+        """Return the objective with the higher NDCG@10 on the part of train set aside; untuned, the last one given."""
+        reached = {one: self.tuned.get((tag(model, one), features)) for one in self.settings}
+        if not all(reached.values()):
+            return list(self.settings)[-1]
+        return max(reached, key=lambda one: np.nan_to_num(reached[one][0]["tuning_ndcg@10"], nan=-1.0))
 
     def predictions(self, model: str, features: str, seed: int, name: str) -> pa.Table:
         """Return one row a rating of split ``name``: userId, movieId, rating, label, score."""
         table = self.raw[name].select(["userId", "movieId", "rating"])
         label = self.splits[name].label.numpy()
-        scores = self.scores.get((model, features, seed, name), np.zeros(0, np.float32))
+        scores = self.scores[model, features, seed, name]
         return table.append_column("label", pa.array(label)).append_column("score", pa.array(scores))
 
-    def recommendations(self, run: Run, k: int = 20) -> pa.Table:
-        """Return userId, rank (1..k), movieId, score for every user."""
-        items, scores = self.recommend(run, k)
-        kept = items >= 0
-        rank = np.broadcast_to(np.arange(1, k + 1, dtype=np.int32), items.shape)
-        return pa.table(
-            {
-                "userId": np.repeat(self.users, kept.sum(1)),
-                "rank": rank[kept],
-                "movieId": self.catalogue.movie_ids[items[kept]],
-                "score": scores[kept],
-            }
-        )
 
-    def shelf(
-        self, recommendations: pa.Table, enriched: pa.Table, movies: pa.Table, user: int, k: int = 8
-    ) -> tuple[list[tuple[Any, str]], list[tuple[Any, str, float, str]]]:
-        """Return the best liked of ``user``'s train, (poster, title), and the recommended, with score and genres.
-
-        ``enriched`` and ``movies`` are in ascending movieId.
-        """
-        posters = [path and self.store.folder / path for path in enriched["poster_path"].to_pylist()]
-        titles, genres = movies["title"].to_pylist(), movies["genres"].to_pylist()
-        train = self.raw["train"].filter(pc.equal(self.raw["train"]["userId"], user))
-        train = train.sort_by([("rating", "descending"), ("timestamp", "descending"), ("movieId", "ascending")])
-        own = recommendations.filter(pc.equal(recommendations["userId"], user)).slice(0, k)
-        at = {movie: row for row, movie in enumerate(self.catalogue.movie_ids.tolist())}
-        liked = [(posters[at[movie]], titles[at[movie]]) for movie in train["movieId"].to_pylist()[:k]]
-        scored = zip(own["movieId"].to_pylist(), own["score"].to_pylist(), strict=True)
-        shown = [(posters[at[m]], titles[at[m]], score, ", ".join(genres[at[m]][:2])) for m, score in scored]
-        return liked, shown
-
-    def _pool(self, name: str) -> np.ndarray | None:
-        """Candidates of a slice's ranking: all movies when warm, the held-out movies when cold."""
-        if name != "cold":
-            return None
-        return np.isin(self.catalogue.movie_ids, self.raw["cold"]["movieId"].to_numpy())
-
-    def _pairs(self, table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-        user_index = np.searchsorted(self.users, table["userId"].to_numpy())
-        return user_index, np.searchsorted(self.catalogue.movie_ids, table["movieId"].to_numpy())
-
-    def _liked(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        liked = self.raw[name]["rating"].to_numpy() > LIKED
-        return tuple(part[liked] for part in self._pairs(self.raw[name]))  # type: ignore[return-value]
-
-    def _seen(self) -> tuple[np.ndarray, np.ndarray]:
-        user_index, movie_index = self._pairs(self.raw["train"])
-        order = np.argsort(user_index, kind="stable")
-        counts = np.bincount(user_index, minlength=len(self.users))
-        return np.concatenate([[0], np.cumsum(counts)]), movie_index[order]
-
-
-def check_alignment(
-    name: str, raw: pa.Table, encoded: Mapping[str, np.ndarray], codes: pa.Table, known_users: Mapping[int, int]
-) -> None:
-    """Raise HandOffError unless every encoded row carries the user, the content code and the label of its raw row."""
-    content = dict(zip(codes["movieId"].to_pylist(), codes["content_code"].to_pylist(), strict=True))
-    wanted = {
-        "userId": _looked_up(known_users, raw["userId"].to_numpy()),
-        "movieId_duplicate": _looked_up(content, raw["movieId"].to_numpy()),
-        "label": (raw["rating"].to_numpy() > LIKED).astype(np.float32),
-    }
-    for column, values in wanted.items():
-        if not np.array_equal(values, encoded[column]):
-            raise HandOffError(
-                f"{name}-hugectr does not have the rows of {name}.parquet in the same order: {column} differs. "
-                "Run notebook 06 again."
-            )
-
-
-def _looked_up(codes: Mapping[int, int], values: np.ndarray) -> np.ndarray:
-    """Return the code of each of ``values`` int64 [n], OUT_OF_VOCABULARY for those without one."""
-    distinct, inverse = np.unique(values, return_inverse=True)
-    found = np.array([codes.get(value, etl.OUT_OF_VOCABULARY) for value in distinct.tolist()], dtype=np.int64)
-    return found[inverse]
-
-
-def _catalogue(store: Store, movies: pa.Table, codes: pa.Table, most_genres: int) -> Catalogue:
-    movies = movies.sort_by("movieId")
-    known = etl.vocabulary(store, "genres")
-    genres = np.zeros((movies.num_rows, most_genres), dtype=np.int32)
-    for row, names in enumerate(movies["genres"].to_pylist()):
-        genres[row, : len(names)] = [known.get(genre, etl.OUT_OF_VOCABULARY) for genre in names]
-    columns = {
-        "movieId": codes["code"].to_numpy().astype(np.int32),
-        "movieId_duplicate": codes["content_code"].to_numpy().astype(np.int32),
-        "genres": genres,
-    }
-    return Catalogue(movies["movieId"].to_numpy(), columns)
+def _base(features: str) -> str:
+    return features.partition("(")[0]
 
 
 def fullest(feature_sets: list[str]) -> str:

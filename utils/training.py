@@ -5,7 +5,7 @@ A run is one (model, feature set, seed). ``utils.checkpoints`` keeps finished ru
 
 import importlib.util
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +20,8 @@ from utils.graph import Graph
 from utils.models import FEATURE_SETS, MODELS, Inputs
 from utils.twin import HugeCTRAdam, Twin
 
-KNOCK_OUTS = ("shuffled", "random")
-"""Controls for a feature set with content: vectors of other movies, or noise of the same widths."""
+KNOCK_OUTS = ("shuffled", "random", "zeros")
+"""Controls for a feature set with content: vectors of other movies, noise of the same widths, or nothing."""
 SCORE_ROWS = 1 << 16
 """Rows scored at a time."""
 GRID_NUMBERS = 1 << 24
@@ -58,6 +58,11 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.label)
+
+    def take(self, rows: np.ndarray) -> "Split":
+        """The rows of a mask bool [n] or of places int [m]."""
+        chosen = torch.from_numpy(rows)
+        return Split({name: values[chosen] for name, values in self.codes.items()}, self.label[chosen])
 
     def head(self, rows: int) -> "Split":
         """The first ``rows`` rows."""
@@ -120,19 +125,23 @@ def _trainer(wanted: str) -> str:
 
 
 def knocked_out(vectors: np.ndarray, features: str, movie_rows: np.ndarray, seed: int) -> np.ndarray:
-    """Return the frozen table for a feature set: itself, or with the movies' rows shuffled or random.
+    """Return the frozen table for a feature set: itself, or with the movies' rows shuffled, random or zero.
 
     ``vectors`` float32 [rows, width]; ``movie_rows`` are the rows of movies. Random vectors are normal with
-    each column's own mean and deviation.
+    each column's own mean and deviation. Raises ParameterError for another knock-out.
     """
     if "(" not in features:
         return vectors
+    knock_out = features.rpartition("(")[2].removesuffix(")")
+    parameters.choice("FEATURES", knock_out, KNOCK_OUTS)
     generator, table = np.random.default_rng(seed), vectors.copy()
-    if features.endswith("(shuffled)"):
+    if knock_out == "shuffled":
         table[movie_rows] = vectors[generator.permutation(movie_rows)]
-    else:
+    elif knock_out == "random":
         own = vectors[movie_rows]
         table[movie_rows] = generator.normal(own.mean(0), own.std(0), own.shape).astype(np.float32)
+    else:
+        table[movie_rows] = 0
     return table
 
 
@@ -165,7 +174,10 @@ def seen_codes(train: Split, inputs: Inputs) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class Job:
-    """All that one run is trained from. ``frozen`` float32 [rows, width] is its content table."""
+    """All that one run is trained from. ``frozen`` float32 [rows, width] is its content table.
+
+    ``source`` is the folder of 06 that ``train`` was read from: HugeCTR reads it itself.
+    """
 
     graph: Graph
     train: Split
@@ -174,6 +186,7 @@ class Job:
     inputs: Inputs
     settings: Settings
     seed: int
+    source: str = "train-hugectr"
 
     def twin(self, device: str | torch.device = "cpu") -> Twin:
         """Return the untrained twin on ``device``."""
@@ -190,11 +203,12 @@ def device_of(rank: int = 0) -> torch.device:
     return torch.device("cuda", rank % torch.cuda.device_count()) if torch.cuda.is_available() else torch.device("cpu")
 
 
-def fit(job: Job, rank: int = 0, ranks: int = 1) -> Run:
+def fit(job: Job, rank: int = 0, ranks: int = 1, watch: Callable[[Twin], Mapping[str, float]] | None = None) -> Run:
     """Train a twin; each epoch reads all rows once in a new order. ``job.monitor`` gives the curve's AUC.
 
-    With several ``ranks`` (processes of one torch.distributed group) each takes its share of every batch
-    and gradients are averaged, so the steps are those of one process up to rounding.
+    ``watch`` is called after each epoch; what it returns is added to the epoch's row. With several ``ranks``
+    (processes of one torch.distributed group) each takes its share of every batch and gradients are averaged, so the
+    steps are those of one process up to rounding.
     """
     torch.manual_seed(job.seed)
     device = device_of(rank)
@@ -206,9 +220,11 @@ def fit(job: Job, rank: int = 0, ranks: int = 1) -> Run:
     watched = job.monitor.head(MONITOR_ROWS)
     name = f"{job.graph.name}, seed {job.seed}"
     epochs = tqdm(range(job.settings.epochs), desc=name, unit="epoch", leave=False, disable=rank > 0)
+    # Its own generator: models that draw more or less for dropout still read the rows in the same order.
+    shuffle = torch.Generator().manual_seed(job.seed)
     for epoch in epochs:
         started, total, rows = time.monotonic(), 0.0, 0
-        for codes, label in _batches(job, rank, ranks):
+        for codes, label in _batches(job, shuffle, rank, ranks):
             codes, label = {name: values.to(device) for name, values in codes.items()}, label.to(device)
             loss = nn.functional.binary_cross_entropy_with_logits(module(codes), label)
             optimizer.zero_grad()
@@ -218,20 +234,19 @@ def fit(job: Job, rank: int = 0, ranks: int = 1) -> Run:
         seconds = time.monotonic() - started
         twin.eval()
         valid_auc = auc(watched.label.numpy(), score(twin, watched)) if len(watched) else float("nan")
+        row = {"epoch": epoch + 1, "train_loss": total / max(1, rows), "valid_auc": valid_auc, "seconds": seconds}
+        history.append(row | dict(watch(twin) if watch else {}))
         twin.train()
-        history.append(
-            {"epoch": epoch + 1, "train_loss": total / max(1, rows), "valid_auc": valid_auc, "seconds": seconds}
-        )
         epochs.set_postfix(loss=f"{history[-1]['train_loss']:.4f}")
     return Run(twin.eval(), history, resumed=False)
 
 
-def _batches(job: Job, rank: int, ranks: int) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+def _batches(job: Job, shuffle: torch.Generator, rank: int, ranks: int) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
     """Yield this rank's rows of each batch. Ranks draw the same order; a batch is cut in equal shares.
 
     The last batch drops the few rows that cannot be shared equally, so that gradients stay plain means.
     """
-    order = torch.randperm(len(job.train))
+    order = torch.randperm(len(job.train), generator=shuffle)
     for start in range(0, len(order), job.settings.batch_size):
         batch = order[start : start + job.settings.batch_size]
         share = len(batch) // ranks

@@ -5,6 +5,7 @@ InnerProduct W ~ N(0, sqrt(2 / (in + out)) / 0.87962566) and b ~ N(0, 1 / sqrt(o
 training never touched read as zero in evaluation.
 """
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping
 
@@ -27,11 +28,12 @@ class Twin(nn.Module):
         super().__init__()
         self.graph = graph
         self.seen = seen
-        generator = torch.Generator().manual_seed(seed)
-        self.tables = nn.ModuleDict({slot.column: _table(slot, frozen, seen, generator) for slot in graph.slots})
+        self.tables = nn.ModuleDict(
+            {slot.column: _table(slot, frozen, seen, _generator(seed, slot.column)) for slot in graph.slots}
+        )
         self.linears = nn.ModuleDict(
             {
-                layer.tops[0]: _linear(graph.widths[layer.bottoms[0]], layer, generator)
+                layer.tops[0]: _linear(graph.widths[layer.bottoms[0]], layer, _generator(seed, layer.tops[0]))
                 for layer in graph.layers
                 if layer.kind == "InnerProduct"
             }
@@ -160,6 +162,12 @@ _OPERATIONS: dict[str, Callable[[list[Tensor]], Tensor]] = {
     "ElementwiseMultiply": lambda inputs: math.prod(inputs[1:], start=inputs[0]),
     "ReduceSum": lambda inputs: inputs[0].sum(-1, keepdim=True),
 }
+
+
+def _generator(seed: int, name: str) -> torch.Generator:
+    """Return the source of the first weights of ``name``: its own, so that what feature sets share starts alike."""
+    digest = hashlib.blake2b(f"{name}:{seed}".encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "little", signed=True))
 
 
 def _table(

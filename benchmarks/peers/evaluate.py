@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from benchmarks.peers.problem import LIKED, PeerError, Problem, arguments, digest, read_problem, read_table
+from benchmarks.peers.problem import PeerError, Problem, arguments, digest, read_problem, read_table
 from utils.artefacts import HandOffError, read_manifest, writing
-from utils.evaluation import REPLICATES, metrics_table
-from utils.ranking import ranking_rows
+from utils.contract import LIKED
+from utils.evaluation import REPLICATES, metrics_table, ranking_rows
 
 HELD_OUT = {"warm": "valid", "cold": "cold"}
 """Slice of the lists to the split with the likes they should find."""

@@ -9,8 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-LIKED = 3.0
-"""A rating above this is a like, as in the label of 06."""
+from utils.contract import LIKED
 
 
 class PeerError(ValueError):

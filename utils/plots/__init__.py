@@ -11,7 +11,7 @@ from utils.plots.charts import (
 )
 from utils.plots.graphs import graph_drawing
 from utils.plots.posters import neighbours, poster_wall, shelf
-from utils.plots.results import ablation, learning_curves
+from utils.plots.results import ablation, learning_curves, missing_sweep, reliability
 
 __all__ = [
     "ablation",
@@ -22,9 +22,11 @@ __all__ = [
     "graph_drawing",
     "learning_curves",
     "long_tail",
+    "missing_sweep",
     "movie_map",
     "neighbours",
     "poster_wall",
     "rating_histogram",
+    "reliability",
     "shelf",
 ]
