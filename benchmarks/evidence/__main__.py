@@ -30,8 +30,6 @@ def say(words: str) -> None:
 
 
 def _study(case: Case, threads: int) -> None:
-    # Progress bars of several processes would write over each other.
-    os.environ["TQDM_DISABLE"] = "1"
     study.run(case, lambda words: say(f"{case.name}  {words}"), threads)
 
 
@@ -61,6 +59,8 @@ def main(words: list[str] | None = None) -> int:
     for case in cases:
         prepare(case)
     threads = max(1, torch.get_num_threads() // asked.processes)
+    # Bars of several processes would write over each other; the children read this when they start.
+    os.environ["TQDM_DISABLE"] = "1"
     with ProcessPoolExecutor(asked.processes, multiprocessing.get_context("spawn")) as pool:
         for done in [pool.submit(_study, case, threads) for case in cases]:
             done.result()
