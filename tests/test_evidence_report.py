@@ -295,11 +295,13 @@ def test_ranking_against_popularity_neighbours_and_the_best_peer(tmp_path, ndcg,
 
 def test_controls_are_told_from_their_numbers(tmp_path):
     gains = {(CONTROLS[1], "cold"): -0.01, (f"{TEXT}(shuffled)", "cold"): 0.05}
-    (said,) = [s for s in told(make(tmp_path, gains=gains)) if "shuffled twin" in s]
+    sentences = told(make(tmp_path, gains=gains))
+    (said,) = [s for s in sentences if "shuffled twin in cold" in s]
     assert f": not distinguishable from {GENRES} in cold AUC: {FULL}(shuffled) (+0.0000 [" in said
     assert f"; below {GENRES} in cold AUC: {FULL}(random) (-0.0300 [" in said
     assert f"; above {GENRES} in cold AUC: {TEXT}(shuffled) (+0.0300 [" in said
     assert f"; below its shuffled twin in cold AUC: {TEXT} (-0.0100 [" in said
+    assert any(f"{GENRES} in warm AUC: {FULL}(shuffled)" in s for s in sentences)
 
 
 # --- checks

@@ -143,21 +143,26 @@ def controls(case: Results) -> list[str]:
     return [name for name in dict.fromkeys(found["features"]) if "(" in name]
 
 
-def _controls(case: Results) -> str:
-    """Compare knocked-out sets with genres, and real ones with their shuffled twins, on cold movies."""
+def _controls(case: Results, slice_name: str = "cold") -> str:
+    """Compare knocked-out sets with genres, and real ones with their shuffled twins, on a slice."""
     pairs = [(GENRES, name, GENRES) for name in controls(case)]
     pairs += [("its shuffled twin", name, f"{name}(shuffled)") for name in EXTRA.values()]
     found: dict[tuple[str, int], list[str]] = {}
     for called, name, against in pairs:
-        one = case.difference(name, against, "cold")
+        one = case.difference(name, against, slice_name)
         if one:
             found.setdefault((called, one.sign), []).append(f"{name} ({evidence(one)})")
     return "; ".join(
-        f"{ABOVE[sign]} {called} in cold AUC: {', '.join(names)}" for (called, sign), names in found.items()
+        f"{ABOVE[sign]} {called} in {slice_name} AUC: {', '.join(names)}" for (called, sign), names in found.items()
     )
 
 
+def _warm_controls(case: Results) -> str:
+    """The same on warm movies, where vectors that mean nothing may still tell movies apart as a second id does."""
+    return _controls(case, "warm")
+
+
 TOPICS: Sequence[Callable[[Results], str]] = (
-    _cold, _modalities, _warm, _elsewhere, _no_help, _ranking, _controls
+    _cold, _modalities, _warm, _elsewhere, _no_help, _ranking, _controls, _warm_controls
 )  # fmt: skip
 """What the list says of each case, in order; each returns "" where the numbers are not there."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import torch
 
 from benchmarks.evidence.cases import Case
@@ -133,14 +134,15 @@ def _about(case: Case, experiment: study.Study, seeds: tuple[int, ...]) -> dict[
     """Return what a reader must know of the case."""
     raw, features = experiment.raw, experiment.features
     layout, made = experiment.store.metadata("movie_codes"), experiment.store.metadata("feature_store")
-    sources = made.get("sources", {})
+    enriched = experiment.store.read("enriched")
+    given = {name: case.given.get(f"{number}:PRECOMPUTED") for number, name in (("03", "poster"), ("04", "text"))}
     new = np.setdiff1d(raw["valid"]["userId"].to_numpy(), raw["train"]["userId"].to_numpy())
     return {
         "dataset": case.dataset,
         "split": case.split,
-        "stand_in": any("offline" in source for source in sources.values()),
-        "poster_source": _named(sources.get("poster", {}), made["reductions"]["poster"]["encoder"]),
-        "text_source": _named(sources.get("text", {}), made["reductions"]["text"]["encoder"]),
+        "stand_in": "offline" in enriched["poster_source"].unique().to_pylist(),
+        "poster_source": _source(enriched["poster_source"], given["poster"], made["reductions"]["poster"]["encoder"]),
+        "text_source": _source(enriched["synopsis_source"], given["text"], made["reductions"]["text"]["encoder"]),
         "rows": {name: table.num_rows for name, table in raw.items()},
         "movies": features.num_rows,
         "cold_movies": len(np.unique(raw["cold"]["movieId"].to_numpy())),
@@ -157,5 +159,8 @@ def _about(case: Case, experiment: study.Study, seeds: tuple[int, ...]) -> dict[
     }
 
 
-def _named(source: dict[str, Any], encoder: str | None) -> str:
-    return f"{', '.join(source) or 'none'}, encoded by {encoder}"
+def _source(column: pa.ChunkedArray, precomputed: str | None, encoder: str | None) -> str:
+    """Return in words where content came from (the sources that notebook 02 recorded) and what made its vectors."""
+    names = [name for name in column.unique().to_pylist() if name]
+    ready = ["ready-made vectors"] if precomputed and not names else []
+    return f"{', '.join(names + ready) or 'none'}; encoder {encoder}"
