@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.evidence import report, study
-from benchmarks.evidence.cases import Case, all_cases, prepare
+from benchmarks.evidence.cases import Case, all_cases, prepare, say
 from benchmarks.peers.evaluate import peer_rows
 from utils.artefacts import writing
 from utils.evaluation import metrics_table
@@ -21,16 +21,6 @@ from utils.runner import ROOT
 REPORT = ROOT / "benchmarks" / "evidence.md"
 FIGURES = ROOT / "docs" / "images" / "evidence"
 PEERS = ROOT / "benchmarks" / "peers"
-STARTED = time.monotonic()
-
-
-def say(words: str) -> None:
-    """Print a line with the minutes since the start."""
-    print(f"{(time.monotonic() - STARTED) / 60:5.1f} min  {words}", flush=True)
-
-
-def _study(case: Case, threads: int) -> None:
-    study.run(case, lambda words: say(f"{case.name}  {words}"), threads)
 
 
 def ask_peers(case: Case) -> None:
@@ -41,7 +31,7 @@ def ask_peers(case: Case) -> None:
     if rows.exists() and rows.stat().st_mtime > train.stat().st_mtime:
         return
     if not (PEERS / ".venv" / "failures.json").exists():
-        say("installing the peers")
+        print("installing the peers", flush=True)
         subprocess.run([sys.executable, "-m", "benchmarks.peers.install"], cwd=ROOT, check=True)
     command = [str(python), "-m", "benchmarks.peers.run", "--data", str(data), "--out", str(lists.with_suffix(".csv"))]
     subprocess.run(command, cwd=ROOT, check=True)
@@ -55,22 +45,22 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--processes", type=int, default=min(2, os.cpu_count() or 1), help="cases at a time")
     parser.add_argument("--no-peers", action="store_true", help="leave the other libraries out")
     asked = parser.parse_args(words)
-    cases = all_cases()
+    started, cases = time.time(), all_cases()
     for case in cases:
         prepare(case)
     threads = max(1, torch.get_num_threads() // asked.processes)
     # Bars of several processes would write over each other; the children read this when they start.
     os.environ["TQDM_DISABLE"] = "1"
     with ProcessPoolExecutor(asked.processes, multiprocessing.get_context("spawn")) as pool:
-        for done in [pool.submit(_study, case, threads) for case in cases]:
+        for done in [pool.submit(study.run, case, threads, started) for case in cases]:
             done.result()
     if not asked.no_peers:
         for case in cases:
             if case.split == "random":
                 ask_peers(case)
-                say(f"{case.name}  peers")
+                say(started, f"{case.name}  peers")
     report.write([case.results for case in cases], REPORT, FIGURES)
-    say(f"written: {REPORT.relative_to(Path.cwd()) if REPORT.is_relative_to(Path.cwd()) else REPORT}")
+    say(started, f"written: {REPORT.relative_to(Path.cwd()) if REPORT.is_relative_to(Path.cwd()) else REPORT}")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,11 @@ def _of(dataset: str, split: str, more: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _VECTORS = {"03": "poster", "04": "text"}
+
+
+def say(started: float, words: str) -> None:
+    """Print a line with the minutes since ``started``, in seconds since the epoch: the clock of all processes."""
+    print(f"{(time.time() - started) / 60:5.1f} min  {words}", flush=True)
 
 
 def prepare(case: Case) -> None:

@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import torch
 
+from benchmarks.evidence import cases
 from benchmarks.evidence.cases import Case
 from utils import comparisons, content, launch, missing, objectives, study
 from utils.artefacts import Store, open_store, writing
@@ -38,9 +39,16 @@ SWEEP_SEEDS = (42, 43)
 PACKAGES = ("torch", "numpy", "nvtabular", "pandas", "polars", "scikit-learn")
 
 
-def run(case: Case, say: Callable[[str], None], threads: int) -> None:
-    """Do the whole study of a case that ``cases.prepare`` has made ready, on ``threads`` threads of PyTorch."""
-    started = time.monotonic()
+def run(case: Case, threads: int, started: float) -> None:
+    """Do the whole study of a case that ``cases.prepare`` has made ready, on ``threads`` threads of PyTorch.
+
+    Progress is printed with the minutes since ``started`` (see ``cases.say``).
+    """
+
+    def say(words: str) -> None:
+        cases.say(started, f"{case.name}  {words}")
+
+    mine = time.monotonic()
     torch.set_num_threads(threads)
     store = open_store(str(ROOT / case.data_dir), case.dataset, 42, "07-Training-with-HugeCTR")
     experiment = _open(store)
@@ -67,7 +75,7 @@ def run(case: Case, say: Callable[[str], None], threads: int) -> None:
     for name, table in tables.items():
         with writing(case.results / f"{name}.csv") as path:
             table.to_csv(path, index=False)
-    about = _about(case, experiment, seeds) | {"seconds": round(time.monotonic() - started)}
+    about = _about(case, experiment, seeds) | {"seconds": round(time.monotonic() - mine)}
     with writing(case.results / "about.json") as path:
         path.write_text(json.dumps(about, indent=1))
 
