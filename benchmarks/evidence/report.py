@@ -33,7 +33,8 @@ HOW_TO_READ = f"""## How to read
   ratings in train. new users: users without a rating in train. cold: every rating of held-out movies, which no model
   has seen; cold with poster, cold with text: those of them that have one. Ranking is full: every movie competes that
   the user has not rated in train; for cold only the held-out movies compete; for cold among all the likes of held-out
-  movies must be found among all movies.
+  movies must be found among all movies. What knows nothing of a cold movie scores them all alike, and equal scores go
+  to the lower movieId, in MovieLens the older and better known movie: its NDCG within cold is not zero.
 - **Splits.** random: validation ratings are drawn at random. temporal: they are the latest of all.
 - **Knock-outs** keep the shape of the content and take its meaning: (shuffled) gives movies each other's vectors,
   (random) gives noise, (zeros) nothing. Vectors without meaning still tell the movies of train apart, as a second id
