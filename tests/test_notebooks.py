@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from places import CACHE, ROOT
 
-from utils import artefacts, content, evaluation, launch, missing, objectives, runner, serving, training
+from utils import artefacts, content, evaluation, launch, missing, negatives, objectives, runner, serving, training
 from utils.artefacts import Store
 from utils.contract import ARTEFACTS
 from utils.models import MODELS
@@ -197,13 +197,17 @@ def test_the_hugectr_script_passes_the_stand_in_and_its_weights_load_here(
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "hugectr_stand_in"))
     monkeypatch.setenv("HUGECTR_STAND_IN_TRUTH", str(store.folder))
-    folder = store.path("checkpoints") / f"stand_in_{model}"
+    folder, raw_rank = store.path("checkpoints") / f"stand_in_{model}", store.folder / "rank.parquet"
     folder.mkdir()
+    # The raw rows of rank-hugectr are not kept; they are the same whenever they are drawn.
+    drawn = store.metadata("movie_codes")
+    pq.write_table(negatives.rank_rows(store.read("train"), drawn["negatives"], drawn["half_life"], 42), raw_rank)
     try:
         found = launch.fit_hugectr(store, job_of(study, model, objective), folder / model, [[0]])
         source = (folder / "model.py").read_text()
     finally:
         shutil.rmtree(folder)
+        raw_rank.unlink()
     assert f'source="{study.objectives[objective]}-hugectr/_file_list.txt"' in source
     epochs = study.settings[objective].epochs
     assert len(found.history) == epochs and all("valid_auc" in epoch for epoch in found.history)
