@@ -132,7 +132,7 @@ def about(dataset: str, split: str, stand_in: bool) -> dict:
         "dataset": dataset, "split": split, "stand_in": stand_in, "poster_source": "offline", "text_source": "offline",
         "rows": {"train": 76078, "valid": 4000, "cold": 1500}, "movies": 1682, "cold_movies": 84, "users": 943,
         "new_users": 12, "movies_with_poster": 900, "movies_with_text": 1682, "seeds": [42, 43, 44],
-        "rank_seeds": [42, 43], "half_life": None, "negatives": 4, "seconds": 1234, "versions": {"torch": "2.14.1"},
+        "rank_seeds": [42, 43], "half_life": None, "negatives": 4, "versions": {"torch": "2.14.1"},
         "better_ranker": "rank",
     }  # fmt: skip
 

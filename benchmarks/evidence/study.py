@@ -5,7 +5,6 @@ Finished runs are kept as checkpoints, so a study that was stopped goes on where
 """
 
 import json
-import time
 from collections.abc import Callable
 from importlib import metadata
 from typing import Any
@@ -48,7 +47,6 @@ def run(case: Case, threads: int, started: float) -> None:
     def say(words: str) -> None:
         cases.say(started, f"{case.name}  {words}")
 
-    mine = time.monotonic()
     torch.set_num_threads(threads)
     store = open_store(str(ROOT / case.data_dir), case.dataset, 42, "07-Training-with-HugeCTR")
     experiment = _open(store)
@@ -75,7 +73,7 @@ def run(case: Case, threads: int, started: float) -> None:
     for name, table in tables.items():
         with writing(case.results / f"{name}.csv") as path:
             table.to_csv(path, index=False)
-    about = _about(case, experiment, seeds) | {"seconds": round(time.monotonic() - mine)}
+    about = _about(case, experiment, seeds)
     with writing(case.results / "about.json") as path:
         path.write_text(json.dumps(about, indent=1))
 

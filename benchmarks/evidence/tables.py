@@ -65,7 +65,6 @@ def data(case: Results) -> list[str]:
         ("seeds of the model that ranks", _listed(about.get("rank_seeds"))),
         ("sampled movies for each like, ranking", about.get("negatives")),
         ("half-life of a like, days", about.get("half_life")),
-        ("minutes of computing", round(about["seconds"] / 60) if about.get("seconds") else None),
         ("versions", ", ".join(f"{name} {number}" for name, number in about.get("versions", {}).items())),
     ]
     return table(f"Data: {case.title}", ("what", "n or name"), [row for row in counts if row[1] not in (None, "")])
