@@ -1,5 +1,6 @@
 # make run    the series, headless        make test   every test
 # make lab    JupyterLab                  make lint   ruff over code and notebooks
+# make bench  each stage against what a user would do instead: benchmarks/README.md
 # make evidence  the full study, written to benchmarks/evidence.md
 # make clean  executed notebooks and data (never what you put elsewhere)
 #
@@ -9,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export DATASET ARCHIVE PARAMS
 
-.PHONY: run test lab lint evidence clean outputs check-machine
+.PHONY: run test lab lint evidence bench clean outputs check-machine
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.ready
@@ -28,6 +29,10 @@ lint: $(VENV)/.ready-dev
 # MOVIELENS_ARCHIVE, SYNOPSES and POSTER_EMBEDDINGS name real content to study beside the stand-ins.
 evidence: $(VENV)/.ready
 	@$(BIN)/python -m benchmarks.evidence
+
+# BENCH="--only 05,ranking --scale small" measures less.
+bench: $(VENV)/.ready
+	@$(BIN)/python -m benchmarks.speed $(BENCH)
 
 # Copy the outputs of the last complete `make run` into the committed notebooks.
 outputs: $(VENV)/.ready

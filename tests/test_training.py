@@ -314,6 +314,23 @@ def test_the_catalogue_is_scored_as_rows_are(job: Job, split: Split, monkeypatch
     assert training.score_catalogue(run.twin, users[:0], movies).shape == (0, 9)
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_the_movies_side_is_computed_once(
+    model: str, job: Job, inputs: Inputs, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twin = replace(job, graph=MODELS[model](inputs, FULL)).twin().eval()
+    movies = {name: split.codes[name][:9].numpy() for name in ("movieId", "genres", "movieId_duplicate")}
+    looks: list[int] = []
+    twin.tables["movieId_duplicate"].register_forward_hook(lambda _, keys, __: looks.append(keys[0].numel()))
+    monkeypatch.setattr(training, "GRID_NUMBERS", 9 * 2 * twin.pair_width)
+    scores_of = training.catalogue_scorer(twin, movies)
+    users = split.codes["userId"][:5].numpy()
+    assert np.array_equal(scores_of(users), scores_of(users))
+    assert looks == [9]
+    # The seed's layers see every pair 128 wide; of the towers only the dot product does.
+    assert twin.pair_width == {"seed": 128, "multimodal": 1}[model]
+
+
 # Checkpoints
 
 

@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+import utils.twin
 from utils.graph import Graph
 from utils.models import FEATURE_SETS, MODELS, Inputs
+from utils.shortcuts import joined
 from utils.training import Split, seen_codes
 from utils.twin import HugeCTRAdam, Twin
 
@@ -87,6 +89,49 @@ def test_gradients_equal_those_of_the_naive_evaluation(
         if name == "tables.genres.weight":
             wanted[0] = 0  # The padding row is not trained.
         torch.testing.assert_close(shared[name], wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_one_dnn_changes_no_number(
+    split: Split, frozen: np.ndarray, inputs: Inputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twin = make_twin(MODELS["seed"](inputs, FULL), split, frozen, inputs)
+    found = []
+    for least in (0, 1 << 62):
+        monkeypatch.setattr(utils.twin, "ONE_DNN_FROM", least)
+        twin.zero_grad()
+        (twin(split.codes) * split.label).sum().backward()
+        found.append({name: parameter.grad for name, parameter in twin.named_parameters() if parameter.requires_grad})
+        check_grid(twin, split, 7, 11)
+    for name, gradient in found[0].items():
+        torch.testing.assert_close(gradient, found[1][name], rtol=1e-4, atol=1e-5)
+
+
+def test_a_linear_layer_on_pieces_in_any_order(split: Split, frozen: np.ndarray, inputs: Inputs) -> None:
+    """Neighbouring slices, the same slices the other way round, and a tensor twice."""
+    graph = Graph("pieces")
+    user = graph.embedding("userId", 15, 4)
+    table = graph.embedding("movieId_duplicate", 21, frozen.shape[1], frozen=True)
+    one, two, three = graph.slice(table, {"one": (0, 2), "two": (2, 5), "three": (5, 7)})
+    linear = [
+        graph.inner_product(graph.concat(parts, f"all_{number}"), 3, f"linear_{number}")
+        for number, parts in enumerate([[one, two, user, three], [three, user, two, one], [user, two, user]])
+    ]
+    graph.loss(graph.reduce_sum(graph.multiply(linear, "product"), "logit"))
+    assert joined(graph)["all_0"] == [(table, 0, 5), (user, 0, 4), (table, 5, 7)]
+    assert joined(graph)["all_1"] == [(table, 5, 7), (user, 0, 4), (table, 2, 5), (table, 0, 2)]
+    twin = make_twin(graph, split, frozen, inputs)
+    torch.testing.assert_close(twin(split.codes), naive(twin, split.codes), rtol=1e-5, atol=1e-6)
+    check_grid(twin, split, 7, 11)
+
+
+def test_a_concat_that_others_read_too_is_made(split: Split, frozen: np.ndarray, inputs: Inputs) -> None:
+    graph = Graph("read twice")
+    both = graph.concat([graph.embedding("userId", 15, 4), graph.embedding("movieId", 21, 4)], "both")
+    logit = graph.add([graph.reduce_sum(both, "sum"), graph.inner_product(both, 1, "linear")], "logit")
+    graph.loss(logit)
+    assert not joined(graph)
+    twin = make_twin(graph, split, frozen, inputs)
+    torch.testing.assert_close(twin(split.codes), naive(twin, split.codes), rtol=1e-5, atol=1e-6)
 
 
 def graph_with_dropout(frozen_width: int) -> Graph:

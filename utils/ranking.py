@@ -7,11 +7,13 @@ Metrics for Item Recommendation, KDD 2020), and movies the user has in train are
 from collections.abc import Callable
 
 import numpy as np
+import torch
 
-from utils import parameters
+from utils import memory, parameters
 from utils.scores import EvaluationError
 
 
+@memory.kept()
 def top_k(
     score_block: Callable[[int, int], np.ndarray],
     n_users: int,
@@ -67,15 +69,11 @@ def top_k(
 
 def _best(scores: np.ndarray, k: int) -> np.ndarray:
     """Return the columns of the k best of each row, best first, equal scores by lower column."""
-    movies = scores.shape[1]
-    if k < movies:
-        best = np.argpartition(scores, movies - k, axis=1)[:, movies - k :]
-    else:
-        best = np.broadcast_to(np.arange(movies), scores.shape)
-    worst = np.take_along_axis(scores, best, 1).min(1, initial=np.inf)
-    # Among scores equal to the k-th, argpartition keeps any: choose again where there are more than fit.
-    crowded = np.flatnonzero((np.count_nonzero(scores >= worst[:, None], axis=1) > k) & (worst > -np.inf))
-    best = np.sort(best, axis=1)
+    values, best = (found.numpy() for found in torch.from_numpy(scores).topk(min(k + 1, scores.shape[1])))
+    # Among scores equal to the k-th, topk keeps any: choose again where there are more than fit.
+    worst = values[:, k - 1 : k]
+    crowded = np.flatnonzero((values[:, k:] == worst).any(1) & (worst > -np.inf).all(1))
+    best = np.sort(best[:, :k], axis=1)
     for row in crowded:
         above = np.flatnonzero(scores[row] > worst[row])
         equal = np.flatnonzero(scores[row] == worst[row])[: k - len(above)]

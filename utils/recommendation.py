@@ -49,10 +49,11 @@ class Recommender:
         probabilities; for users without a rating in train see ``_known_or_lately``.
         """
 
+        scores_of = training.catalogue_scorer(twin, self.catalogue.codes)
+
         def block(start: int, stop: int) -> np.ndarray:
             codes = self.user_codes[start:stop]
-            scores = training.score_catalogue(twin, codes, self.catalogue.codes)
-            return self._known_or_lately(codes, scores)
+            return self._known_or_lately(codes, scores_of(codes))
 
         return self.ranked(block, k, candidates)
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from utils import parameters
+from utils import memory, parameters
 from utils.artefacts import HandOffError
 from utils.evaluation import auc
 from utils.graph import Graph
@@ -203,6 +203,7 @@ def device_of(rank: int = 0) -> torch.device:
     return torch.device("cuda", rank % torch.cuda.device_count()) if torch.cuda.is_available() else torch.device("cpu")
 
 
+@memory.kept()
 def fit(job: Job, rank: int = 0, ranks: int = 1, watch: Callable[[Twin], Mapping[str, float]] | None = None) -> Run:
     """Train a twin; each epoch reads all rows once in a new order. ``job.monitor`` gives the curve's AUC.
 
@@ -267,15 +268,28 @@ def score(twin: Twin, split: Split) -> np.ndarray:
     return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
 
+def catalogue_scorer(twin: Twin, movies: Mapping[str, np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function of user codes int [users] to the probabilities float32 [users, movies] with every movie.
+
+    What depends on the movies alone is computed here, once.
+    """
+    columns = {name: torch.from_numpy(np.ascontiguousarray(values)).to(twin.device) for name, values in movies.items()}
+    count = len(columns["movieId"])
+    block = max(1, GRID_NUMBERS // (twin.pair_width * max(1, count)))
+    with torch.inference_mode():
+        side = twin.movie_side(columns)
+
+    def scores(users: np.ndarray) -> np.ndarray:
+        keys, found = torch.from_numpy(users).to(twin.device), np.zeros((len(users), count), np.float32)
+        with torch.inference_mode():
+            for start in range(0, len(users), block):
+                logits = twin.meet({"userId": keys[start : start + block]}, side)
+                found[start : start + block] = logits.sigmoid_().cpu().numpy()
+        return found
+
+    return scores
+
+
 def score_catalogue(twin: Twin, users: np.ndarray, movies: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return the probabilities float32 [users, movies] of user codes int [users] with every movie."""
-    columns = {name: torch.from_numpy(np.ascontiguousarray(values)).to(twin.device) for name, values in movies.items()}
-    keys = torch.from_numpy(users).to(twin.device)
-    widest = max(twin.graph.widths.values())
-    block = max(1, GRID_NUMBERS // (widest * max(1, len(columns["movieId"]))))
-    with torch.inference_mode():
-        rows = [
-            torch.sigmoid(twin.grid({"userId": keys[start : start + block]}, columns)).cpu().numpy()
-            for start in range(0, len(users), block)
-        ]
-    return np.concatenate(rows) if rows else np.zeros((0, len(columns["movieId"])), np.float32)
+    return catalogue_scorer(twin, movies)(users)
