@@ -147,7 +147,7 @@ def test_recommendations_are_new_ranked_and_scored_as_the_model_does(study: Stud
         assert own["score"].is_monotonic_decreasing
         assert not set(own["movieId"]) & set(train[train["userId"] == user]["movieId"])
         row = study.users.tolist().index(user)
-        scores = training.score_catalogue(run.twin, study.user_codes[row : row + 1], study.catalogue.codes)[0]
+        scores = training.catalogue_scorer(run.twin, study.catalogue.codes)(study.user_codes[row : row + 1])[0]
         scores[np.isin(MOVIES, train[train["userId"] == user]["movieId"])] = -1
         assert set(own["movieId"]) == set(MOVIES[np.argsort(-scores)[:5]])
 

@@ -306,12 +306,12 @@ def test_the_catalogue_is_scored_as_rows_are(job: Job, split: Split, monkeypatch
     run = training.fit(job)
     movies = {name: split.codes[name][:9].numpy() for name in ("movieId", "genres", "movieId_duplicate")}
     users = split.codes["userId"][:9].numpy()
-    grid = training.score_catalogue(run.twin, users, movies)
+    grid = training.catalogue_scorer(run.twin, movies)(users)
     assert grid.shape == (9, 9)
     assert np.allclose(np.diag(grid), training.score(run.twin, split.head(9)), atol=1e-6)
     monkeypatch.setattr(training, "GRID_NUMBERS", 1)
-    assert np.allclose(training.score_catalogue(run.twin, users, movies), grid, atol=1e-6)
-    assert training.score_catalogue(run.twin, users[:0], movies).shape == (0, 9)
+    assert np.allclose(training.catalogue_scorer(run.twin, movies)(users), grid, atol=1e-6)
+    assert training.catalogue_scorer(run.twin, movies)(users[:0]).shape == (0, 9)
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -221,7 +221,7 @@ def test_the_catalogue_is_read_once_and_not_once_a_user_or_a_block(model: str, m
     for numbers in (MOVIES, 1 << 24):  # a block of one user, and one of all
         monkeypatch.setattr(training, "GRID_NUMBERS", numbers)
         with inputs_of(twin.tables["movieId_duplicate"]) as looks:
-            scores = training.score_catalogue(twin, np.arange(3, 67), movies)
+            scores = training.catalogue_scorer(twin, movies)(np.arange(3, 67))
         assert scores.shape == (64, MOVIES)
         assert [args[0].numel() for args, _ in looks] == [MOVIES]
 

@@ -24,7 +24,7 @@ from utils import negatives, parameters
 from utils.artefacts import HandOffError, Store
 from utils.cluster import check_scheduler
 from utils.cluster import cluster as cluster  # for notebook 06, which takes all of its stage from here
-from utils.splits import hashed
+from utils.splits import drawn
 
 CATEGORIES = ["userId", "movieId", "genres", "movieId_duplicate"]
 """Categorical columns of the encoded files, in the order of HugeCTR's slots."""
@@ -73,7 +73,7 @@ def drop_movie_ids(frame: Any, share: float, seed: int, places: Any = None) -> A
     ids = [frame["userId"].to_numpy(), frame["movieId_duplicate"].to_numpy()]
     if places is not None:
         ids.append(places[PLACE].to_numpy())
-    dropped = hashed(seed, "movie id dropout", *ids) < np.uint64(share * float(2**64))
+    dropped = drawn(share, seed, "movie id dropout", *ids)
     frame = frame.copy()
     codes = frame["movieId"].to_numpy().copy()
     codes[dropped] = OUT_OF_VOCABULARY

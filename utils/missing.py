@@ -44,8 +44,8 @@ def hide(features: pa.Table, known_ids: np.ndarray, share: float, strategy: str,
     parameters.choice("strategy", strategy, STRATEGIES)
     movie_ids = features["movieId"].to_numpy()
     known = np.isin(movie_ids, known_ids)
-    hashes = {part: splits.hashed(seed, f"missing {part}", movie_ids) for part in ("poster", "text")}
-    parts = {part: _without(features, part, known, hashes[part] >= np.uint64(share * 2**64)) for part in hashes}
+    hidden = {part: splits.drawn(share, seed, f"missing {part}", movie_ids) for part in ("poster", "text")}
+    parts = {part: _without(features, part, known, ~hidden[part]) for part in hidden}
     filled = imputation.fill(parts, movie_ids, known_ids, strategy)
     return feature_store.table(movie_ids, filled["poster"], filled["text"])
 

@@ -47,6 +47,14 @@ def hashed(seed: int, purpose: str, *columns: np.ndarray) -> np.ndarray:
     return result
 
 
+def drawn(share: float, seed: int, purpose: str, *columns: np.ndarray) -> np.ndarray:
+    """Return which rows of integer ``columns`` [n] are in about a ``share`` of all, bool [n], by their hash.
+
+    The same whatever the order of rows; what is in a smaller share is in a larger one.
+    """
+    return hashed(seed, purpose, *columns) < np.uint64(share * 2**64)
+
+
 def sample_users(ratings: pl.DataFrame, n: int | None, seed: int) -> pl.DataFrame:
     """Return all ratings of ``n`` users chosen by ``seed``; all ratings where ``n`` is None.
 

@@ -288,8 +288,3 @@ def catalogue_scorer(twin: Twin, movies: Mapping[str, np.ndarray]) -> Callable[[
         return found
 
     return scores
-
-
-def score_catalogue(twin: Twin, users: np.ndarray, movies: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return the probabilities float32 [users, movies] of user codes int [users] with every movie."""
-    return catalogue_scorer(twin, movies)(users)

@@ -20,7 +20,7 @@ from utils.contract import LIKED
 from utils.etl import OUT_OF_VOCABULARY
 from utils.evaluation import auc
 from utils.recommendation import Recommender, positions
-from utils.splits import hashed
+from utils.splits import drawn
 from utils.training import Settings, Split
 from utils.twin import Twin
 
@@ -64,30 +64,26 @@ def carve(study: "Study", seed: int) -> Parts:
     """Cut the training rows of every objective of ``study``."""
     raw, train = study.raw["train"], study.splits["train"]
     user, movie = (train.codes[name].numpy().astype(np.int64) for name in ("userId", "movieId_duplicate"))
-    cold = _tenth(seed, "tuning movies", movie)
+    cold = drawn(SHARE, seed, "tuning movies", movie)
     time = raw["timestamp"].to_numpy()
     temporal = study.split_name == "temporal"
-    late = time > np.quantile(time, 1 - SHARE) if temporal else _tenth(seed, "tuning ratings", user, movie)
+    late = time > np.quantile(time, 1 - SHARE) if temporal else drawn(SHARE, seed, "tuning ratings", user, movie)
     held = cold | late
     catalogue = _without(study.catalogue, np.unique(movie[~held]))
     held_pairs = np.unique(user[held] * study.inputs.content_rows + movie[held])
-    fit = {"train": train.take(~held)}
-    for name in study.objectives.values():
+    fit = {}
+    for objective, name in study.objectives.items():
         rows = study.splits[name]
         users, movies = (rows.codes[column].numpy().astype(np.int64) for column in ("userId", "movieId_duplicate"))
-        gone = np.isin(users * study.inputs.content_rows + movies, held_pairs) | _tenth(seed, "tuning movies", movies)
-        fit[name] = rows.take(~gone)
+        gone = np.isin(users * study.inputs.content_rows + movies, held_pairs)
+        fit[objective] = rows.take(~gone & ~drawn(SHARE, seed, "tuning movies", movies))
     known = np.isin(study.user_codes, np.unique(user[~held]))
     codes = np.where(known, study.user_codes, OUT_OF_VOCABULARY).astype(np.int32)
     recommender = Recommender.of(study.users, codes, catalogue, raw.filter(~held), study.half_life)
     warm = late & ~cold
     likes = positions(study.users, catalogue, raw.filter(warm & (raw["rating"].to_numpy() > LIKED)))
     parts = (_as_new(train.take(rows), catalogue) for rows in (warm, cold))
-    return Parts({name: fit[source] for name, source in study.objectives.items()}, *parts, recommender, likes)
-
-
-def _tenth(seed: int, purpose: str, *columns: np.ndarray) -> np.ndarray:
-    return hashed(seed, purpose, *columns) < np.uint64(SHARE * 2**64)
+    return Parts(fit, *parts, recommender, likes)
 
 
 def _without(catalogue: Catalogue, fitted: np.ndarray) -> Catalogue:
@@ -124,8 +120,7 @@ def tune(
             chosen = {"learning_rate": settings.learning_rate, "epochs": best["epoch"]}
             scores = {name: best[name] for name in SCORES.values()}
             rows.append({"objective": objective, "model": model, "features": features} | chosen | scores)
-        order = sorted(rows, key=lambda row: -np.nan_to_num(row[SCORES[objective]], nan=-1))
-        return order
+        return sorted(rows, key=lambda row: -np.nan_to_num(row[SCORES[objective]], nan=-1))
 
     return _kept(study.store.path("checkpoints") / f"tuned_{tries}_{study.name_of(job, features)}.json", search)
 
