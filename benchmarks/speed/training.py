@@ -4,6 +4,7 @@ The data is made, not MovieLens': ML-25M's numbers of users, movies and genres, 
 with a long tail (16,384 ratings name about 6,000 movies, as in ML-25M), and likes with a taste to be learned.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -107,14 +108,16 @@ class Plain(nn.Module):
 def _fit_plain(job: Job) -> tuple[float, Plain]:
     """Train one epoch; return its seconds and the model.
 
-    Batches are cut from a shuffled order: a DataLoader, which collates row by row, would only be slower.
+    Batches are cut from a shuffled order: a DataLoader, which collates row by row, would only be slower. Adam's eps is
+    HugeCTR's (``utils.twin.HugeCTRAdam``): with PyTorch's own the AUC after one epoch differs by 0.002.
     """
     model = Plain(job)
     model.start_as(job.twin())
     start = time.perf_counter()
     optimizer, loss_of = torch.optim.Adam(model.parameters(), RATE), nn.BCEWithLogitsLoss()
     order = torch.randperm(len(job.train), generator=torch.Generator().manual_seed(job.seed))
-    for rows in order.split(job.settings.batch_size):
+    for step, rows in enumerate(order.split(job.settings.batch_size), start=1):
+        optimizer.param_groups[0]["eps"] = 1e-7 / math.sqrt(1 - 0.999**step)
         logit = model({name: values[rows] for name, values in job.train.codes.items()})
         loss = loss_of(logit, job.train.label[rows])
         optimizer.zero_grad()
