@@ -67,7 +67,7 @@ def store(open_for: Open) -> Store:
 
 
 def encode(
-    workflow: nvt.Workflow, store: Store, frame: pd.DataFrame, dropout: float = 0.0, part_size: str = "128MB"
+    workflow: nvt.Workflow, store: Store, frame: pd.DataFrame, dropout: float = 0.0, part_size: str = "32MB"
 ) -> Path:
     """Write ``frame`` as train.parquet in many row groups, encode it as notebook 06 does; return the folder."""
     source, folder = store.path("train"), store.path("train-hugectr")
@@ -405,14 +405,14 @@ def test_lists_are_padded_with_zero(store: Store) -> None:
 # Parameters
 
 
-def check(scheduler: object = None, part_size: object = "128MB", dropout: object = 0.2, **given: object) -> None:
+def check(scheduler: object = None, part_size: object = "32MB", dropout: object = 0.2, **given: object) -> None:
     ranking = {"OBJECTIVE": "both", "NEGATIVES": 8, "HALF_LIFE": "auto"} | given
     etl.check_parameters(scheduler, part_size, dropout, *ranking.values())
 
 
 def test_parameters_that_can_be_used() -> None:
     for scheduler in (None, "local:1", "local:16", "tcp://10.0.0.1:8786"):
-        for size in ("128MB", "1GB", "64 MiB", "1000B"):
+        for size in ("32MB", "1GB", "64 MiB", "1000B"):
             check(scheduler, size)
     check(dropout=0)
     for objective in ("like", "rank", "both"):
@@ -431,11 +431,11 @@ def test_schedulers_that_are_refused(value: object) -> None:
     )
 
 
-@pytest.mark.parametrize("value", ["", "MB", "0MB", "-1MB", "128MBMB", "many", "²MB", 128, None])
+@pytest.mark.parametrize("value", ["", "MB", "0MB", "-1MB", "32MBMB", "many", "²MB", 32, None])
 def test_sizes_that_are_refused(value: object) -> None:
     with pytest.raises(ParameterError) as caught:
         check(part_size=value)
-    assert str(caught.value) == f'PART_SIZE={value!r} must be a size such as "128MB".'
+    assert str(caught.value) == f'PART_SIZE={value!r} must be a size such as "32MB".'
 
 
 @pytest.mark.parametrize("value", [1.0, -0.1, "0.2", None])

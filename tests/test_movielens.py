@@ -1,6 +1,8 @@
 """Stage 01: every layout gives the same tables, and what cannot be used is refused or set aside by name."""
 
 import os
+import sys
+import unicodedata
 import zipfile
 from pathlib import Path
 
@@ -68,6 +70,14 @@ def test_titles(raw: str, title: str, year: int | None) -> None:
 
 def test_clean() -> None:
     assert clean("A\0\x07  B\tC\x9f") == "A B C"
+    assert clean("\r\n A\x1cB\x85C\u00a0\u2028D\x1f\n") == "ABC D"
+    assert clean("Am\u00e9lie \u200d\u00ad\ufffd \U0001f3ac") == "Am\u00e9lie \u200d\u00ad\ufffd \U0001f3ac"
+
+
+def test_clean_takes_out_every_control_character_and_no_other() -> None:
+    for character in map(chr, range(sys.maxunicode + 1)):
+        gone = unicodedata.category(character) == "Cc" or character.isspace()
+        assert (clean(character) == "") == gone, f"{character!r}"
 
 
 def test_csv(tmp_path: Path) -> None:

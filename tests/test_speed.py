@@ -35,6 +35,7 @@ def test_runs_alternate_and_medians_decide() -> None:
     assert found["met"] and found["error"] is None
     row = cells(record)
     assert row["targets"] == "met" and row["faster: reached"] == "4 times" and row["ours"] == "0.5 s, 100 MB"
+    assert row["runs of ours, other"] == "2, 2"
     record["runs"]["ours"] += [{"seconds": 9.0, "peak_mb": 900.0, "answer": {}}]
     found = table.summary(record, LIMITS)
     assert found["seconds"]["ours"] == 0.5 and found["peak_mb"]["ours"] == 900.0  # the median, and the largest
@@ -62,6 +63,7 @@ def test_a_rival_that_fails_is_a_row_with_its_error() -> None:
     record = run_case(toy(other="tests.speed_toys:broken"), say=lambda _: None)
     assert [len(record["runs"][side]) for side in harness.SIDES] == [2, 1]  # once is enough to know
     row = cells(record)
+    assert row["runs of ours, other"] == "2, 0"
     assert row["other"] == "failed" and row["faster: reached"] == "not measured"
     assert row["targets"] == "**missed**: other: ValueError: no such thing"
 

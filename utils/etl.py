@@ -45,7 +45,7 @@ def check_parameters(
     """Raise ParameterError unless the parameters of notebook 06 can be used."""
     check_scheduler(dask_scheduler)
     if not isinstance(part_size, str) or not re.fullmatch(r"[1-9]\d* ?([KMG]i?)?B", part_size, re.ASCII):
-        raise parameters.ParameterError(f'PART_SIZE={part_size!r} must be a size such as "128MB".')
+        raise parameters.ParameterError(f'PART_SIZE={part_size!r} must be a size such as "32MB".')
     parameters.fraction("MOVIE_ID_DROPOUT", movie_id_dropout)
     negatives.check_parameters(objective, negatives_a_like, half_life)
 

@@ -14,6 +14,7 @@ HEADER = (
     "against",
     "ours",
     "other",
+    "runs of ours, other",
     "faster: target",
     "faster: reached",
     "memory: target",
@@ -33,7 +34,8 @@ def summary(record: Mapping[str, Any], limits: Mapping[str, float]) -> dict[str,
     """Return what a record of ``harness.run_case`` comes to; ``met`` only where every target is.
 
     Seconds are medians, peaks the largest of the runs, ``faster`` other / ours, ``memory`` ours / other. What could
-    not be measured is None. ``error`` says what failed or what the two answers differ in.
+    not be measured is None. ``runs`` counts those that ended well. ``error`` says what failed or what the two answers
+    differ in.
     """
     case, runs = record["case"], record["runs"]
     error = next((f"{side}: {run['error']}" for side in runs for run in runs[side] if "error" in run), None)
@@ -44,6 +46,7 @@ def summary(record: Mapping[str, Any], limits: Mapping[str, float]) -> dict[str,
     found: dict[str, Any] = {
         "seconds": seconds,
         "peak_mb": peaks,
+        "runs": {side: sum("error" not in run for run in runs[side]) for side in runs},
         "faster": _ratio(seconds["other"], seconds["ours"]),
         "memory": _ratio(peaks["ours"], peaks["other"]),
         "count": _median(runs["ours"], "count"),
@@ -90,6 +93,7 @@ def row(record: Mapping[str, Any], limits: Mapping[str, float], reasons: Mapping
         case["stage"],
         case["against"],
         *(_side(found, side) for side in ("ours", "other")),
+        ", ".join(str(found["runs"][side]) for side in ("ours", "other")),
         f"{case['at_least']:g} times",
         _number(found["faster"], "{:.3g} times"),
         "; ".join(memory_targets) or "none",
