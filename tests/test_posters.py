@@ -78,6 +78,17 @@ def test_the_default_encoder_gives_what_its_authors_network_gives(efficientnet):
     assert efficientnet.settings()["precision"] == "float32"
 
 
+def test_bfloat16_gives_nearly_the_same_vectors_as_float32_and_says_so(efficientnet):
+    fast = posters.load_encoder("efficientnet-lite0", "cpu", CACHE, "bfloat16")
+    pictures = np.stack([np.roll(pattern(), 20 * i, axis=1) for i in range(3)])
+    one, two = encoders_image.forward(fast, pictures), encoders_image.forward(efficientnet, pictures)
+    assert one.dtype == np.float32 and not np.array_equal(one, two)
+    assert ((one * two).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(two, axis=1)).min() > 0.99
+    # What shards and the artefact are kept by: vectors of two precisions are never mixed.
+    assert fast.settings() == efficientnet.settings() | {"precision": "bfloat16"}
+    assert fast.recipe is not None and fast.recipe[-1] == "bfloat16"
+
+
 def test_the_default_encoder_does_not_care_for_the_batch(efficientnet):
     pictures = np.stack([np.roll(pattern(), 20 * i, axis=1) for i in range(6)])
     together = encoders_image.forward(efficientnet, pictures)

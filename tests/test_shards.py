@@ -189,6 +189,10 @@ def test_devices(monkeypatch):
     assert encoders.resolve_device("auto") == torch.device("cuda")
 
 
-def test_half_precision_is_for_gpus_only():
-    assert encoders.precision(torch.device("cpu")) == torch.float32
-    assert encoders.precision(torch.device("cuda")) == torch.float16
+def test_half_precision_is_for_gpus_unless_it_is_asked_for():
+    assert encoders.resolve_precision("auto", torch.device("cpu")) == torch.float32
+    assert encoders.resolve_precision("auto", torch.device("cuda")) == torch.float16
+    assert encoders.resolve_precision("float32", torch.device("cuda")) == torch.float32
+    assert encoders.resolve_precision("bfloat16", torch.device("cpu")) == torch.bfloat16
+    with pytest.raises(ParameterError, match=r"PRECISION='int8'.*float32.*bfloat16"):
+        encoders.resolve_precision("int8", torch.device("cpu"))

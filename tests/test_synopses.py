@@ -63,6 +63,16 @@ def minilm():
     return synopses.load_encoder("all-MiniLM-L6-v2", "cpu", CACHE)
 
 
+def test_bfloat16_gives_nearly_the_same_vectors_as_float32_and_says_so(minilm):
+    fast = synopses.load_encoder("all-MiniLM-L6-v2", "cpu", CACHE, "bfloat16")
+    texts = ["A whale is hunted.", "Two lovers meet on a ship that sinks."]
+    one, two = synopses.forward(fast, texts), synopses.forward(minilm, texts)
+    assert one.dtype == np.float32 and not np.array_equal(one, two)
+    assert (one * two).sum(1).min() > 0.999  # of length one
+    assert fast.settings() == minilm.settings() | {"precision": "bfloat16"}
+    assert fast.recipe is not None and fast.recipe[-1] == "bfloat16"
+
+
 def enriched_of(texts):
     return pa.table(
         {

