@@ -1,7 +1,9 @@
 # make run    the series, headless        make test   every test
-# make lab    JupyterLab                  make lint   ruff over code and notebooks
+# make lab    JupyterLab                  make lint   ruff over code and notebooks, mypy over utils
+# make report  the executed series as a site to read in a browser: runs/<DATASET>/site/index.html
 # make bench  each stage against what a user would do instead: benchmarks/README.md
 # make evidence  the full study, written to benchmarks/evidence.md
+# make outputs  the outputs of the last complete run, into the committed notebooks
 # make clean  executed notebooks and data (never what you put elsewhere)
 #
 # make run DATASET=ml-latest-small ARCHIVE=path/to.zip PARAMS="EPOCHS=10 SEEDS=[1,2]"
@@ -10,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export DATASET ARCHIVE PARAMS
 
-.PHONY: run test lab lint evidence bench clean outputs check-machine
+.PHONY: run test lab lint report evidence bench clean outputs check-machine
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.ready
@@ -25,6 +27,10 @@ lab: $(VENV)/.ready
 lint: $(VENV)/.ready-dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy utils
+
+report: $(VENV)/.ready
+	@$(BIN)/python -m utils.report $${DATASET:+"DATASET=$$DATASET"}
 
 # MOVIELENS_ARCHIVE, SYNOPSES and POSTER_EMBEDDINGS name real content to study beside the stand-ins.
 evidence: $(VENV)/.ready

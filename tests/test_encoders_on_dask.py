@@ -1,9 +1,11 @@
 """The same shards on a Dask cluster: the same vectors, each encoder loaded once, and no work lost with a worker."""
 
 import os
+import pickle
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +165,18 @@ def test_a_worker_with_another_encoder_is_refused(store, two):
 def test_a_disk_that_workers_do_not_share_is_named(tmp_path):
     with pytest.raises(DataFolderError, match=r"A Dask worker does not find .*DATA_DIR must be on a disk that this"):
         shards.shard_task(tmp_path / "absent" / "1.parquet", [], None, 2)
+
+
+def test_a_worker_loads_the_encoder_in_its_precision(tmp_path, tiny_bert):
+    fast = synopses.load_encoder(str(tiny_bert), "cpu", tmp_path, "bfloat16")
+    sent = pickle.loads(pickle.dumps(on_worker(synopses.load_encoder, fast, synopses.encode_texts, 2)))
+    items = [Item(1, "1", "a cowboy western"), Item(2, "2", "paris")]
+    vectors, failures = sent(items)
+    np.testing.assert_array_equal(vectors, synopses.encode_texts(items, fast, 2)[0])
+    assert failures == [] and vectors.dtype == np.float32
+    other = replace(sent, arguments=(*sent.arguments[:-1], "float32"))
+    with pytest.raises(EncoderError, match="precision is 'float32' instead of 'bfloat16'"):
+        other(items)
 
 
 def test_an_encoder_made_by_hand_cannot_be_sent(tmp_path):

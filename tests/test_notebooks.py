@@ -280,6 +280,7 @@ def own_data(folder: Path) -> dict[str, object]:
         "SEEDS": [1],
         "FEATURES": ["ids", FULL],
         "MISSING_SHARES": [0.5],
+        "OWN_DATA": False,
     }
 
 

@@ -11,6 +11,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from utils import outputs
 from utils.outputs import OutputsError
+from utils.shelves import NO_WIDGETS
 
 NAME = "01-Toy.ipynb"
 PICTURE = {"image/png": "aGVsbG8/home/x/" * 10, "text/plain": "<Figure>"}
@@ -74,6 +75,13 @@ def test_noise_is_dropped() -> None:
         display({"text/html": "<pre>", "text/plain": "code"}),
         formula,
         stream("c\n"),
+    ]
+
+
+def test_a_dropdown_leaves_the_sentence_that_stands_for_it() -> None:
+    shown = {"application/vnd.jupyter.widget-view+json": {"model_id": "x"}, "text/plain": NO_WIDGETS}
+    assert outputs.with_outputs(notebook(), executed(display(shown)), NAME).cells[2].outputs == [
+        display({"text/plain": NO_WIDGETS})
     ]
 
 

@@ -356,6 +356,25 @@ def test_neighbours(posters, rows):
     assert words(figure).count("query") == rows
 
 
+@pytest.mark.parametrize(("queries", "views", "each"), [(1, 1, 1), (3, 3, 3), (4, 2, 5), (6, 3, 4)])
+def test_neighbour_columns(posters, queries, views, each):
+    near = [(path, title, 0.5) for path, title in zip(posters, TITLES, strict=True)][:each]
+    names = ["by poster", "by text", "by both"][:views]
+    figure = poster_pictures.neighbour_columns(
+        [(posters[0], "query")] * queries, {name: [near] * queries for name in names}, stand_in=True
+    )
+    png(figure)
+    lines = min(queries, 4)
+    assert words(figure).count("0.50") == lines * views * each
+    assert words(figure).count("query") == lines
+    assert all(name in words(figure) for name in names) and charts.STAND_IN in words(figure)
+
+
+def test_neighbour_columns_want_an_answer_to_each_query():
+    with pytest.raises(PlotError, match="'by text' has neighbours of 1 movies, but 2 were asked for"):
+        poster_pictures.neighbour_columns([(None, "a"), (None, "b")], {"by text": [[]]})
+
+
 def test_shelf(posters):
     liked = list(zip(posters, TITLES, strict=True))
     recommended = [(path, title, 0.9, "near Toy Story by synopsis") for path, title in liked]
@@ -457,6 +476,9 @@ def test_graph_refusals(nodes, edges, message):
         lambda: poster_pictures.poster_wall([], []),
         lambda: poster_pictures.neighbours([]),
         lambda: poster_pictures.neighbours([((None, "alone"), [])]),
+        lambda: poster_pictures.neighbour_columns([], {"by poster": []}),
+        lambda: poster_pictures.neighbour_columns([], {}),
+        lambda: poster_pictures.neighbour_columns([(None, "alone")], {"by poster": [[]], "by text": [[]]}),
         lambda: poster_pictures.shelf([], []),
         lambda: graphs.graph_drawing([], []),
     ],

@@ -84,9 +84,40 @@ def test_bfloat16_gives_nearly_the_same_vectors_as_float32_and_says_so(efficient
     one, two = encoders_image.forward(fast, pictures), encoders_image.forward(efficientnet, pictures)
     assert one.dtype == np.float32 and not np.array_equal(one, two)
     assert ((one * two).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(two, axis=1)).min() > 0.99
-    # What shards and the artefact are kept by: vectors of two precisions are never mixed.
+    apart = np.concatenate([encoders_image.forward(fast, picture[None]) for picture in pictures])
+    assert ((one * apart).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(apart, axis=1)).min() > 0.999
     assert fast.settings() == efficientnet.settings() | {"precision": "bfloat16"}
-    assert fast.recipe is not None and fast.recipe[-1] == "bfloat16"
+
+
+def test_vectors_of_two_precisions_never_share_a_shard(store, tmp_path, capsys):
+    _, folder = tiny_tower("clip", tmp_path / "clip")
+    enriched = enriched_of([draw(store, number) for number in range(5)])
+    found = {}
+    for precision in ("float32", "bfloat16", "auto"):
+        encoder = posters.load_encoder(str(folder), "cpu", CACHE, precision)
+        found[precision] = posters.encode_posters(store, enriched, encoder)
+        assert ("resumed" in capsys.readouterr().out) == (precision == "auto"), "on a CPU auto is float32"
+    assert [embeddings.metadata["precision"] for embeddings in found.values()] == ["float32", "bfloat16", "float32"]
+    assert not np.array_equal(found["float32"].vectors, found["bfloat16"].vectors)
+    np.testing.assert_array_equal(found["float32"].vectors, found["auto"].vectors)
+    store.write("poster_embeddings", *found["bfloat16"].hand_off())
+    assert store.metadata("poster_embeddings")["precision"] == "bfloat16"
+    assert store.read("poster_embeddings")["embedding"].type.value_type == pa.float32()
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip", "dinov2"])
+def test_towers_compute_in_bfloat16_too(tmp_path, kind):
+    _, folder = tiny_tower(kind, tmp_path)
+    fast, full = (posters.load_encoder(str(folder), "cpu", CACHE, kind) for kind in ("bfloat16", "float32"))
+    assert {weight.dtype for weight in fast.module.parameters()} == {torch.bfloat16}
+    one, two = (encoders_image.forward(encoder, pattern()[None, :32, :32])[0] for encoder in (fast, full))
+    assert one @ two / np.linalg.norm(one) / np.linalg.norm(two) > 0.99
+
+
+def test_an_unknown_precision_is_refused_before_anything_is_fetched(tmp_path):
+    with pytest.raises(ParameterError, match=r"PRECISION='half' .*Choose one of: 'auto', 'float32', 'bfloat16'"):
+        posters.load_encoder("efficientnet-lite0", "cpu", tmp_path, "half")
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_default_encoder_does_not_care_for_the_batch(efficientnet):

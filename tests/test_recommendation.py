@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 from test_study import movies, study  # noqa: F401
 
+from utils import recommendation
 from utils.etl import OUT_OF_VOCABULARY
 from utils.recommendation import Recommender
 from utils.study import Study
@@ -45,3 +46,23 @@ def test_lately_counts_likes_of_train_by_their_age(study: Study) -> None:  # noq
     assert aged.lately[:3].tolist() == [1.5, 1.0, 0.0]
     ageless = Recommender.of(study.users, study.user_codes, study.catalogue, train, half_life=None)
     assert ageless.lately[:3].tolist() == [2.0, 1.0, 0.0]
+
+
+def test_lists_of_some_users_are_theirs_among_all(study: Study) -> None:  # noqa: F811
+    run = study.run("multimodal", "ids+genres", 1)
+    rows = np.array([1, 4, 5, 19])
+    whole, some = study.recommender.lists(run.twin, 5), study.recommender.of_some(rows).lists(run.twin, 5)
+    assert np.array_equal(some[0], whole[0][rows]) and some[1] == pytest.approx(whole[1][rows])
+
+
+def test_many_users_are_judged_by_a_sample_that_does_not_depend_on_their_order(monkeypatch) -> None:
+    users = np.arange(100, 150)
+    assert recommendation.judged(users, 1).tolist() == list(range(50))
+    monkeypatch.setattr(recommendation, "JUDGED", 10)
+    rows = recommendation.judged(users, 1)
+    assert len(rows) == 10 and (np.diff(rows) > 0).all()
+    assert set(users[::-1][recommendation.judged(users[::-1], 1)]) == set(users[rows])
+    assert recommendation.judged(users, 2).tolist() != rows.tolist()
+    stranger = next(user for user in range(50) if user not in rows)
+    place, movie = recommendation.among(rows, np.array([rows[3], stranger, rows[0]]), np.array([7, 8, 9]))
+    assert place.tolist() == [3, 0] and movie.tolist() == [7, 9]

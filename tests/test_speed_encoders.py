@@ -22,7 +22,7 @@ def cheap(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFact
     monkeypatch.setattr(posters, "ROOT", tmp_path_factory.getbasetemp())
 
 
-@pytest.mark.parametrize(("module", "case"), SMALL, ids=[case.other for _, case in SMALL])
+@pytest.mark.parametrize(("module", "case"), SMALL, ids=[f"{case.ours}-{case.other}" for _, case in SMALL])
 def test_both_ways_give_the_same_vectors(module, case: Case) -> None:
     call(f"{module.__name__}:prepare", dict(case.arguments))
     one, two = call(case.ours, dict(case.arguments)), call(case.other, dict(case.arguments))
@@ -39,6 +39,7 @@ def test_vectors_that_point_elsewhere_or_are_missing_differ() -> None:
     assert posters.same_directions([[1.0, 0.0], [1.0, 0.0]], [[1.0, 0.0], [1.0, 0.1]]) == (
         "vector 1 of the sample has the cosine 0.99504"
     )
+    assert posters.same_directions([[1.0, 0.0]], [[1.0, 0.1]], 0.99) is None
     assert posters.same_directions([[1.0]], [[1.0], [1.0]]) == "vectors of shape (1, 1) and (2, 1)"
 
 
@@ -48,6 +49,18 @@ def test_full_and_small_cases_are_the_same_but_for_their_size() -> None:
             same = {"arguments": None, "repeats": None}
             assert asdict(full) | same == asdict(small) | same
             assert full.arguments["count"] >= 256
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_only_bfloat16_may_differ_from_float32_by_more_than_rounding(module) -> None:
+    one, two = {"sample": [[1.0, 0.0]]}, {"sample": [[1.0, 0.1]]}  # cosine 0.99504
+    far = {"sample": [[1.0, 0.2]]}  # cosine 0.98058
+    for case in module.CASES:
+        fast = case.ours.endswith(":ours_bfloat16")
+        assert (module.agree(case, one, two) is None) == fast
+        assert "has the cosine 0.98058" in module.agree(case, one, far)
+        assert case.limit == (None if fast else "matmul"), "the machine's limit is measured in float32"
+    assert sum(case.ours.endswith(":ours_bfloat16") for case in module.CASES) == 1
 
 
 def test_texts_are_as_long_as_said_and_always_the_same() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import Open
 
-from utils import artefacts, comparisons, evaluation, missing, negatives, objectives, recommendation, training
+from utils import artefacts, comparisons, evaluation, missing, negatives, objectives, training
 from utils.artefacts import HandOffError, Store
 from utils.catalogue import check_alignment
 from utils.content import content_table
@@ -150,25 +150,6 @@ def test_recommendations_are_new_ranked_and_scored_as_the_model_does(study: Stud
         scores = training.catalogue_scorer(run.twin, study.catalogue.codes)(study.user_codes[row : row + 1])[0]
         scores[np.isin(MOVIES, train[train["userId"] == user]["movieId"])] = -1
         assert set(own["movieId"]) == set(MOVIES[np.argsort(-scores)[:5]])
-
-
-def test_the_shelf(study: Study, movies: pa.Table) -> None:
-    recommendations = study.recommender.table(study.run("seed", "ids", 1).twin)
-    paths = pa.array([None, *(f"posters/{movie}.jpg" for movie in MOVIES[1:])])
-    enriched = pa.table({"movieId": MOVIES, "poster_path": paths})
-    folder, own_train = study.store.folder, study.raw["train"]
-    liked, shown = recommendation.shelf(folder, own_train, recommendations, enriched, movies, user=4, k=3)
-    train = study.raw["train"].to_pandas()
-    best = train[train["userId"] == 4].sort_values(["rating", "timestamp"], ascending=False)["movieId"].head(3)
-    assert [title for _, title in liked] == [f"Movie {movie}" for movie in best]
-    own = recommendations.to_pandas().query("userId == 4").head(3)
-    assert [(title, score) for _, title, score, _ in shown] == [
-        (f"Movie {movie}", score) for movie, score in zip(own["movieId"], own["score"], strict=True)
-    ]
-    assert [genres for *_, genres in shown] == [", ".join(GENRES[movie - 1]) for movie in own["movieId"]]
-    posters = {title: poster for poster, title, *_ in [*liked, *shown]}
-    assert posters.pop("Movie 1", None) is None
-    assert all(poster == study.store.folder / "posters" / f"{title[6:]}.jpg" for title, poster in posters.items())
 
 
 def test_without_cold_movies(open_for: Open, movies: pa.Table) -> None:

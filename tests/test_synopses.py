@@ -69,8 +69,29 @@ def test_bfloat16_gives_nearly_the_same_vectors_as_float32_and_says_so(minilm):
     one, two = synopses.forward(fast, texts), synopses.forward(minilm, texts)
     assert one.dtype == np.float32 and not np.array_equal(one, two)
     assert (one * two).sum(1).min() > 0.999  # of length one
+    assert (one * synopses.forward(fast, texts[:1])).sum(1)[0] > 0.999
     assert fast.settings() == minilm.settings() | {"precision": "bfloat16"}
-    assert fast.recipe is not None and fast.recipe[-1] == "bfloat16"
+
+
+def test_vectors_of_two_precisions_never_share_a_shard(store, folder, capsys):
+    enriched = enriched_of(["cowboy", "the comedy on the frontier", "paris " * 15])
+    found = {}
+    for precision in ("float32", "bfloat16", "auto"):
+        encoder = synopses.load_encoder(str(folder), "cpu", CACHE, precision)
+        found[precision] = synopses.encode_synopses(store, enriched, encoder)
+        assert ("resumed" in capsys.readouterr().out) == (precision == "auto"), "on a CPU auto is float32"
+    assert [embeddings.metadata["precision"] for embeddings in found.values()] == ["float32", "bfloat16", "float32"]
+    assert not np.array_equal(found["float32"].vectors, found["bfloat16"].vectors)
+    np.testing.assert_array_equal(found["float32"].vectors, found["auto"].vectors)
+    store.write("text_embeddings", *found["bfloat16"].hand_off())
+    assert store.metadata("text_embeddings")["precision"] == "bfloat16"
+    assert store.read("text_embeddings")["embedding"].type.value_type == pa.float32()
+
+
+def test_an_unknown_precision_is_refused_before_anything_is_fetched(tmp_path):
+    with pytest.raises(ParameterError, match=r"PRECISION='half' .*Choose one of: 'auto', 'float32', 'bfloat16'"):
+        synopses.load_encoder("all-MiniLM-L6-v2", "cpu", tmp_path, "half")
+    assert not list(tmp_path.iterdir())
 
 
 def enriched_of(texts):

@@ -250,7 +250,7 @@ def _own_metadata(schema: pa.Schema) -> dict[str, Any] | None:
 
 
 def _fits(found: pa.DataType, wanted: pa.DataType | str) -> bool:
-    if wanted == VECTOR:
+    if isinstance(wanted, str):  # VECTOR
         return pa.types.is_fixed_size_list(found) and found.value_type == pa.float32()
     if pa.types.is_string(wanted):
         return pa.types.is_string(found) or pa.types.is_large_string(found)

@@ -36,8 +36,8 @@ class Fitted(Protocol):
     def pairs(self, user_index: np.ndarray, movie_index: np.ndarray) -> np.ndarray:
         """Return the score of each pair, float32 [n], of int [n] and [n]."""
 
-    def block(self, start: int, stop: int) -> np.ndarray:
-        """Return the scores of all movies for users start to stop - 1, float32 [stop - start, movies]."""
+    def block(self, users: np.ndarray) -> np.ndarray:
+        """Return the scores of all movies for ``users`` int [n], float32 [n, movies]."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ class Additive:
         user_index, movie_index = _checked_pairs(user_index, movie_index, len(self.user), len(self.movie))
         return self._scores(self.user[user_index] + self.movie[movie_index])
 
-    def block(self, start: int, stop: int) -> np.ndarray:
+    def block(self, users: np.ndarray) -> np.ndarray:
         """As in ``Fitted``."""
-        return self._scores(self.user[start:stop, None] + self.movie)
+        return self._scores(self.user[users, None] + self.movie)
 
     def _scores(self, scores: np.ndarray) -> np.ndarray:
         return (scores.clip(0, 1) if self.probability else scores).astype(np.float32)
@@ -102,9 +102,9 @@ class Neighbours:
             scores[rows] = np.asarray(products.sum(axis=1)).ravel()
         return scores
 
-    def block(self, start: int, stop: int) -> np.ndarray:
+    def block(self, users: np.ndarray) -> np.ndarray:
         """As in ``Fitted``."""
-        return (self.likes[start:stop] @ self.near).toarray()
+        return (self.likes[users] @ self.near).toarray()
 
 
 def global_mean(train: Ratings, shrinkage: float) -> Additive:

@@ -63,6 +63,6 @@ def name_of(store: Store, job: Job, features: str, trainer: str) -> str:
         [store.manifest().get(name, {}).get("sha256") for name in (job.source, "valid-hugectr")],
     ]
     digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True, default=str).encode())
-    digest.update(hashlib.sha256(np.ascontiguousarray(job.frozen)).digest())
+    digest.update(hashlib.sha256(np.ascontiguousarray(job.frozen).data).digest())
     readable = "".join(character if character.isalnum() else "-" for character in features).strip("-")
     return f"{job.graph.name}_{readable}_{job.seed}_{digest.hexdigest()[:12]}"

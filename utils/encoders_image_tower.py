@@ -25,7 +25,7 @@ from utils.encoders import (
 )
 
 PARAMETER = "IMAGE_ENCODER"
-_CLASSES = {
+_CLASSES: dict[str, tuple[Any, str]] = {
     "clip": (transformers.CLIPVisionModelWithProjection, "image_embeds"),
     "clip_vision_model": (transformers.CLIPVisionModelWithProjection, "image_embeds"),
     "siglip": (transformers.SiglipVisionModel, "pooler_output"),

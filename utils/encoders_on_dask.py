@@ -79,7 +79,8 @@ def completed(client: Any, task: Callable[..., None], calls: Mapping[str, tuple[
 
     _wait_for_workers(client)
     waiting = iter(calls.items())
-    running, names = as_completed(), {}
+    running = as_completed()
+    names: dict[Any, str] = {}
 
     def submit() -> None:
         # One a thread: Dask blames what only waited on a worker that died, and workers may come and go.

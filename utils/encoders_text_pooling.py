@@ -6,6 +6,7 @@ would give vectors that are not the model's.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -23,7 +24,11 @@ _POOLINGS = {
     "pooling_mode_mean_tokens": "mean",
 }
 """Supported poolings, in the order in which several are put side by side."""
-_ACTIVATIONS = {"Identity": lambda x: x, "Tanh": np.tanh, "ReLU": lambda x: np.maximum(x, 0)}
+_ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "Identity": lambda x: x,
+    "Tanh": np.tanh,
+    "ReLU": lambda x: np.maximum(x, 0),
+}
 _LONGEST_JSON = 1 << 20
 
 

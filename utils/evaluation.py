@@ -96,7 +96,7 @@ def _user_auc(user: np.ndarray, liked: np.ndarray, score: np.ndarray) -> tuple[n
     # Ranks count from 1 in the whole array; ties share the mean of their first and last rank.
     middle = np.repeat((tie + np.r_[tie[1:], n] + 1) / 2, np.diff(np.r_[tie, n]))
     rows = np.diff(np.r_[first, n])
-    within = middle - np.repeat(first, rows)
+    within: np.ndarray = middle - np.repeat(first, rows)
     positive = np.add.reduceat(liked, first, dtype=np.int64)
     ranks = np.add.reduceat(np.where(liked, within, 0.0), first)
     pairs = positive * (rows - positive)
@@ -181,7 +181,7 @@ def _on_resamples(
         if not probabilities:
             return dict(zip(("auc", "gauc"), of_order, strict=True))
         whole = counts @ rows
-        loss, error = ratio(counts @ lost, whole), ratio(np.abs(counts @ excess).sum(), whole)
+        loss, error = ratio(float(counts @ lost), whole), ratio(float(np.abs(counts @ excess).sum()), whole)
         return {"auc": of_order[0], "logloss": loss, "gauc": of_order[1], "ece": error}
 
     return metrics, int(used.sum())

@@ -56,9 +56,10 @@ def check_widths(poster_dim: object, text_dim: object, missing: object) -> None:
     """Raise ParameterError unless the widths fit HugeCTR's limit together and the strategy is known."""
     parameters.whole("POSTER_DIM", poster_dim, most=WIDEST - 1)
     parameters.whole("TEXT_DIM", text_dim, most=WIDEST - 1)
-    if poster_dim + text_dim > WIDEST:  # type: ignore[operator]
+    assert isinstance(poster_dim, int) and isinstance(text_dim, int), "checked above"
+    if poster_dim + text_dim > WIDEST:
         raise parameters.ParameterError(
-            f"POSTER_DIM={poster_dim} and TEXT_DIM={text_dim} are {poster_dim + text_dim} together; "  # type: ignore[operator]
+            f"POSTER_DIM={poster_dim} and TEXT_DIM={text_dim} are {poster_dim + text_dim} together; "
             f"HugeCTR embeddings are at most {WIDEST} wide. Lower one of them."
         )
     parameters.choice("MISSING", missing, MISSING)

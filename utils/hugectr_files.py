@@ -74,7 +74,7 @@ def save_snapshot(twin: Twin, prefix: Path, iteration: int = 0) -> None:
     for index, slot in enumerate(twin.graph.slots):
         if not slot.frozen:
             keys = twin.seen[slot.column].nonzero().squeeze(1).numpy()
-            vectors = twin.tables[slot.column].weight.detach().cpu()[keys].numpy()
+            vectors = twin.table(slot.column).weight.detach().cpu()[keys].numpy()
             write_sparse(_sparse(prefix, index, iteration), keys, vectors)
 
 
@@ -101,7 +101,7 @@ def load_snapshot(twin: Twin, prefix: Path, iteration: int = 0) -> None:
         if len(np.unique(keys)) != len(keys):
             raise HandOffError(f"{folder} has a key twice. Train again.")
         with torch.no_grad():
-            weight = twin.tables[slot.column].weight
+            weight = twin.table(slot.column).weight
             weight.zero_()
             weight[torch.from_numpy(keys).to(weight.device)] = torch.from_numpy(vectors).to(weight.device)
 
@@ -111,7 +111,7 @@ def _sparse(prefix: Path, index: int, iteration: int) -> Path:
 
 
 def _linears(twin: Twin) -> list[torch.nn.Linear]:
-    return [twin.linears[layer.tops[0]] for layer in twin.graph.layers if layer.kind == "InnerProduct"]
+    return [twin.linear(layer.tops[0]) for layer in twin.graph.layers if layer.kind == "InnerProduct"]
 
 
 def _dense_parts(twin: Twin) -> list[np.ndarray]:

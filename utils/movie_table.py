@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-SCHEMA = {
+SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "movieId": pl.Int64,
     "title": pl.String,
     "year": pl.Int16,

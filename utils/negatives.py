@@ -27,8 +27,9 @@ def check_parameters(objective: object, negatives: object, half_life: object) ->
     """Raise ParameterError unless OBJECTIVE, NEGATIVES and HALF_LIFE can be used."""
     parameters.choice("OBJECTIVE", objective, OBJECTIVES)
     parameters.whole("NEGATIVES", negatives)
-    number = isinstance(half_life, (int, float)) and not isinstance(half_life, bool)
-    if half_life not in (None, "auto") and not (number and 0 < half_life < float("inf")):  # type: ignore[operator]
+    if half_life in (None, "auto"):
+        return
+    if isinstance(half_life, bool) or not isinstance(half_life, (int, float)) or not 0 < half_life < float("inf"):
         raise ParameterError(
             f'HALF_LIFE={half_life!r} must be "auto", None (likes do not age) or a number of days above 0.'
         )
@@ -54,16 +55,18 @@ def half_life(train: pa.Table, how: str, seed: int) -> float | None:
     """
     parameters.choice("SPLIT", how, splits.SPLITS)
     try:
-        first, second, _ = splits.split(pl.from_arrow(train), how, SHARE, 0.0, seed)
+        first, second, _ = splits.split(pl.DataFrame(train), how, SHARE, 0.0, seed)
     except ParameterError:
         return None
     second = second.filter(pl.col("rating") > LIKED)
     if second.is_empty():
         return None
     movies, users = np.unique(train["movieId"].to_numpy()), second["userId"].unique().sort()
-    asked = [np.searchsorted(ids, second[name].to_numpy()) for name, ids in (("userId", users), ("movieId", movies))]
-    judged = first.filter(pl.col("userId").is_in(users.implode()))
-    seen = [np.searchsorted(ids, judged[name].to_numpy()) for name, ids in (("userId", users), ("movieId", movies))]
+
+    def places(rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        return np.searchsorted(users, rows["userId"].to_numpy()), np.searchsorted(movies, rows["movieId"].to_numpy())
+
+    asked, seen = places(second), places(first.filter(pl.col("userId").is_in(users.implode())))
     movie = np.searchsorted(movies, first["movieId"].to_numpy())
     liked, timestamp = first["rating"].to_numpy() > LIKED, first["timestamp"].to_numpy()
     best, found = -1.0, None
@@ -104,7 +107,9 @@ def rank_rows(train: pa.Table, negatives: int, half_life: float | None, seed: in
     The order of ``train`` does not matter. Memory: about 75 bytes a returned row at the peak, 28 in the table.
     """
     parameters.whole("NEGATIVES", negatives)
-    schema = pa.schema(list(ARTEFACTS["train"].columns.items()))
+    declared = ARTEFACTS["train"].columns
+    assert declared is not None, "train is a parquet file"
+    schema = pa.schema(list(declared.items()))
     likes = _draw_likes(train, half_life)
     if len(likes) == 0:
         return schema.empty_table()

@@ -11,6 +11,7 @@ def settings(objective: object, epochs: int, rank_epochs: object, batch_size: in
     """Return the settings of each objective asked for: "like", "rank" or "both". Raises ParameterError."""
     parameters.choice("OBJECTIVE", objective, negatives.OBJECTIVES)
     parameters.whole("RANK_EPOCHS", rank_epochs)
+    assert isinstance(rank_epochs, int), "checked above"
     passes = {"like": epochs, "rank": rank_epochs}
     wanted = ROWS if objective == "both" else [str(objective)]
     return {name: Settings(passes[name], batch_size, rate) for name in wanted}

@@ -90,11 +90,10 @@ def send(
     secret = urlencode([site.secret_query]) if home and site.secret_query else ""
     headers = {"Accept-Encoding": "gzip"} | (dict(site.headers) if home else {})
     end = time.monotonic() + deadline
-    options = {"stream": True, "allow_redirects": False, "timeout": (connect, stall)}
     try:
         with (
             exchange(Exchange(end, stall, stopping, secret)),
-            session.get(url, headers=headers, **options) as answer,
+            session.get(url, headers=headers, stream=True, allow_redirects=False, timeout=(connect, stall)) as answer,
         ):
             if answer.status_code in _REDIRECTS:
                 return answer.status_code, b"", _allowed(site, url, answer.headers.get("Location", ""))

@@ -19,6 +19,7 @@ from nbformat import NotebookNode
 
 from utils.artefacts import writing
 from utils.parameters import ParameterError, dataset_name
+from utils.shelves import NO_WIDGETS
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = {"docs/images/ablation.png": "plots.ablation(", "docs/images/shelf.png": "plots.shelf("}
@@ -102,12 +103,13 @@ def _cleaned(outputs: list[NotebookNode], where: str) -> Iterator[NotebookNode]:
             else:
                 stream.text += output.text
             continue
-        if _WIDGET in output.data:  # A progress bar, whose state is not kept.
+        if _WIDGET in output.data and output.data.get("text/plain") != NO_WIDGETS:  # A progress bar.
             continue
         if stream is not None:
             yield stream
             stream = None
         kept = copy.deepcopy(output)
+        kept.data.pop(_WIDGET, None)  # Its state is not kept; what stands for it is.
         if "text/html" in kept.data:
             kept.data.pop("text/latex", None)  # Shown by no viewer that can show the other, and as large.
         yield kept

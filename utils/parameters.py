@@ -21,8 +21,7 @@ def choice(name: str, value: object, allowed: Sequence[object]) -> None:
 
 def fraction(name: str, value: object, *, below: float = 1.0, zero: bool = True) -> None:
     """Raise ParameterError unless ``value`` is a number in [0, below), or (0, below) without zero."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not (0 <= value < below) or (value == 0 and not zero):  # type: ignore[operator]
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < below or not (value or zero):
         least = "0 or more" if zero else "more than 0"
         raise ParameterError(f"{name}={value!r} must be a number of {least} and less than {below:g}.")
 

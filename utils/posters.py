@@ -39,8 +39,8 @@ def encode_posters(
 ) -> Embeddings:
     """Return the vectors of all posters of ``enriched`` that can be decoded; the others are in ``failures``.
 
-    The same whatever ``batch_size``, ``shard_size`` (movies) and the workers of ``client`` (a Dask cluster;
-    None for this process). Goes on where an earlier run stopped; call ``shards.clear`` when the result is
+    The same, but for rounding, whatever ``batch_size``, ``shard_size`` (movies) and the workers of ``client`` (a
+    Dask cluster; None for this process). Goes on where an earlier run stopped; call ``shards.clear`` when the result is
     written. Raises HandOffError for a poster path that leaves the data folder, and as ``encode_in_shards``.
     """
     whole("BATCH_SIZE", batch_size)

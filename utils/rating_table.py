@@ -116,8 +116,9 @@ def _duplicates(frame: pl.DataFrame) -> pl.Series:
     # MovieLens files are sorted by user and movie, and a file in strictly rising order has no duplicate.
     if frame.select(before.all()).item():
         return pl.Series([], dtype=frame.schema[_ROW])
-    span = (frame["movieId"].max() or 0) + 1
-    if (frame["userId"].max() or 0) < (1 << 62) // span:
+    last_user, last_movie = (found or 0 for found in frame.select(pl.col("userId", "movieId").max()).row(0))
+    span = last_movie + 1
+    if last_user < (1 << 62) // span:
         pair = frame.select(pair=user * span + movie)["pair"]
     else:
         pair = frame.select(pair=user.rank("dense").cast(pl.Int64) * frame.height + movie.rank("dense"))["pair"]

@@ -1,19 +1,20 @@
 """Stage 07: lists of movies for every user, from a trained model; a user nobody knows gets what was liked lately."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from utils import negatives, ranking, training
 from utils.catalogue import Catalogue
 from utils.contract import LIKED
 from utils.etl import OUT_OF_VOCABULARY
+from utils.splits import hashed
 from utils.twin import Twin
+
+JUDGED = 10_000
+"""Most users whose lists are judged: the metrics are means over users, and lists of all take users times movies."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,15 @@ class Recommender:
         weight = negatives.weights(train["timestamp"].to_numpy(), half_life) * (train["rating"].to_numpy() > LIKED)
         lately = np.bincount(movie, weight, minlength=len(catalogue))
         return cls(users, user_codes, catalogue, (np.concatenate([[0], np.cumsum(counts)]), movie[order]), lately)
+
+    def of_some(self, rows: np.ndarray) -> "Recommender":
+        """Return what lists need for some of the users alone: places int [m], ascending; row i is of ``rows[i]``."""
+        indptr, movies = self.seen
+        counts = np.diff(indptr)[rows]
+        ends = np.cumsum(counts)
+        places = np.repeat(indptr[rows] - ends + counts, counts) + np.arange(counts.sum())
+        seen = np.concatenate([[0], ends]), movies[places]
+        return replace(self, users=self.users[rows], user_codes=self.user_codes[rows], seen=seen)
 
     def lists(self, twin: Twin, k: int, candidates: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Return the ``k`` best movies of every user: positions in the catalogue int64 [users, k] and scores.
@@ -90,32 +100,19 @@ class Recommender:
         )
 
 
+def judged(users: np.ndarray, seed: int) -> np.ndarray:
+    """Return the places of the users whose lists are judged, int64 ascending: JUDGED of them by a hash, or all."""
+    return np.sort(np.argsort(hashed(seed, "judged", users), kind="stable")[:JUDGED])
+
+
+def among(rows: np.ndarray, user: np.ndarray, movie: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pairs whose user is one of ``rows`` (places, ascending), the user as a place in ``rows``."""
+    place = np.minimum(np.searchsorted(rows, user), len(rows) - 1)
+    kept = rows[place] == user if len(rows) else np.zeros(len(user), bool)
+    return place[kept], movie[kept]
+
+
 def positions(users: np.ndarray, catalogue: Catalogue, ratings: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     """Return the place of each rating's user in ``users`` and of its movie in the catalogue, int64 [ratings] each."""
     user = np.searchsorted(users, ratings["userId"].to_numpy())
     return user, np.searchsorted(catalogue.movie_ids, ratings["movieId"].to_numpy())
-
-
-def shelf(
-    folder: Path,
-    train: pa.Table,
-    recommendations: pa.Table,
-    enriched: pa.Table,
-    movies: pa.Table,
-    user: int,
-    k: int = 8,
-) -> tuple[list[tuple[Any, str]], list[tuple[Any, str, float, str]]]:
-    """Return the best liked of ``user``'s train, (poster, title), and the recommended, with score and genres.
-
-    ``enriched`` and ``movies`` are in ascending movieId; posters are below the data ``folder``.
-    """
-    posters = [path and folder / path for path in enriched["poster_path"].to_pylist()]
-    titles, genres = movies["title"].to_pylist(), movies["genres"].to_pylist()
-    train = train.filter(pc.equal(train["userId"], user))
-    train = train.sort_by([("rating", "descending"), ("timestamp", "descending"), ("movieId", "ascending")])
-    own = recommendations.filter(pc.equal(recommendations["userId"], user)).slice(0, k)
-    at: Mapping[int, int] = {movie: row for row, movie in enumerate(movies["movieId"].to_pylist())}
-    liked = [(posters[at[movie]], titles[at[movie]]) for movie in train["movieId"].to_pylist()[:k]]
-    scored = zip(own["movieId"].to_pylist(), own["score"].to_pylist(), strict=True)
-    shown = [(posters[at[m]], titles[at[m]], score, ", ".join(genres[at[m]][:2])) for m, score in scored]
-    return liked, shown

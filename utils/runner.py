@@ -177,6 +177,7 @@ def run(step: Step, executed: Path, data: Path, root: Path = ROOT) -> None:
             progress_bar=sys.stderr.isatty(),
             request_save_on_cell_execute=False,
             kernel_name="python3",
+            iopub_timeout=120,  # seconds; a busy machine needs more than the default of 4 to pass on a cell's output
             extra_arguments=["--log-level=40"],  # the kernel's notice about TCP, once a notebook
         )
     except papermill.PapermillExecutionError:

@@ -63,7 +63,7 @@ def export(
         table = build.constant(f"{column}_of_movie", np.concatenate([codes, unknown]).astype(np.int64))
         build.node("Gather", [table, "movie_row"], [f"{column}_code"])
     for slot in twin.graph.slots:
-        table = build.constant(f"{slot.column}_table", twin.tables[slot.column].weight.detach().cpu().numpy())
+        table = build.constant(f"{slot.column}_table", twin.table(slot.column).weight.detach().cpu().numpy())
         found = f"{slot.column}_rows" if slot.most_items > 1 else f"{slot.column}_embedding"
         build.node("Gather", [table, f"{slot.column}_code"], [found])
         if slot.most_items > 1:
@@ -85,7 +85,7 @@ def export(
 def _layer(build: _Builder, layer: Layer, twin: Twin) -> None:
     bottoms, top = list(layer.bottoms), layer.tops[0]
     if layer.kind == "InnerProduct":
-        linear = twin.linears[top]
+        linear = twin.linear(top)
         weight = build.constant(f"{top}_weight", linear.weight.detach().cpu().numpy())
         bias = build.constant(f"{top}_bias", linear.bias.detach().cpu().numpy())
         build.node("Gemm", [*bottoms, weight, bias], [top], transB=1)

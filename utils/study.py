@@ -19,7 +19,7 @@ from utils.catalogue import Catalogue, check_alignment, look_up
 from utils.content import ContentTable, content_table
 from utils.models import MODELS, Inputs
 from utils.objectives import ROWS, tag
-from utils.recommendation import Recommender, positions
+from utils.recommendation import Recommender, among, judged, positions
 from utils.training import Run, Settings, Split
 
 K = 10
@@ -49,6 +49,8 @@ class Study:
     users: np.ndarray
     user_codes: np.ndarray
     recommender: Recommender
+    judged: np.ndarray
+    """Places of the users whose lists are judged (``recommendation.judged``)."""
     fit: Callable[[training.Job, Path], Run]
     rows: list[dict[str, Any]] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -105,6 +107,7 @@ class Study:
             users=users,
             user_codes=user_codes,
             recommender=Recommender.of(users, user_codes, catalogue, raw["train"], half_life),
+            judged=judged(users, store.seed),
         )
 
     @property
@@ -164,7 +167,7 @@ class Study:
             scores = training.score(run.twin, self.splits[part])
             self.scores[name, features, seed, part] = scores
             self._evaluate(part, scores, objective == "like", tags)
-        self._rank(lambda pool: self.recommender.lists(run.twin, K, pool)[0], tags)
+        self._rank(lambda pool: self.recommender.of_some(self.judged).lists(run.twin, K, pool)[0], tags)
         return run
 
     def run_baselines(self) -> None:
@@ -174,14 +177,23 @@ class Study:
         """
         train, label = self._pairs("train"), self.splits["train"].label.numpy()
         sizes = len(self.users), len(self.catalogue)
-        fitted = {name: baselines.fit(name, *train, label, *sizes) for name in baselines.BASELINES}
+        fitted: dict[str, baselines.Fitted] = {
+            name: baselines.fit(name, *train, label, *sizes) for name in baselines.BASELINES
+        }
         if self.half_life is not None:
             fitted["recent popularity"] = baselines.Additive(np.zeros(sizes[0]), self.recommender.lately, False)
         for name, one in fitted.items():
             tags = {"trainer": "baseline", "model": name, "features": "ids", "seed": 0, "split": self.split_name}
             for part in comparisons.SLICES:
                 self._evaluate(part, one.pairs(*self._pairs(part)), one.probability, tags)
-            self._rank(lambda pool, one=one: self.recommender.ranked(one.block, K, pool)[0], tags)
+
+            def lists(pool: np.ndarray | None, one: baselines.Fitted = one) -> np.ndarray:
+                def block(start: int, stop: int) -> np.ndarray:
+                    return one.block(self.judged[start:stop])
+
+                return self.recommender.of_some(self.judged).ranked(block, K, pool)[0]
+
+            self._rank(lists, tags)
 
     def _evaluate(self, part: str, scores: np.ndarray, probabilities: bool, tags: Mapping[str, Any]) -> None:
         label, user = self.splits[part].label.numpy(), self.raw[part]["userId"].to_numpy()
@@ -191,7 +203,10 @@ class Study:
             )
 
     def _rank(self, lists: Callable[[np.ndarray | None], np.ndarray], tags: Mapping[str, Any]) -> None:
-        """Judge lists of all movies by likes of valid and, "cold among all", of cold, and lists of the cold movies."""
+        """Judge lists of all movies by likes of valid and, "cold among all", of cold, and lists of the cold movies.
+
+        ``lists`` gives one for each of ``judged``.
+        """
         everything = lists(None)
         judged = {name: (everything, "valid", mask) for name, mask in self.masks["valid"].items()}
         if len(self.splits["cold"]):
@@ -200,7 +215,7 @@ class Study:
             judged |= {"cold among all": (everything, "cold", whole), "cold": (lists(pool), "cold", whole)}
         for name, (items, part, mask) in judged.items():
             liked = mask & (self.splits[part].label.numpy() == 1)
-            wanted = [places[liked] for places in self._pairs(part)]
+            wanted = among(self.judged, *(places[liked] for places in self._pairs(part)))
             self.rows += evaluation.ranking_rows(items, *wanted, **tags, slice=name, k=K)
             users, _, ndcg = ranking.recall_ndcg(items, *wanted, K)
             self.ndcg[tags["model"], tags["features"], tags["seed"], name] = users, ndcg
@@ -255,10 +270,10 @@ class Study:
 
     def better_ranker(self, model: str, features: str) -> str:
         """Return the objective with the higher NDCG@10 on the part of train set aside; untuned, the last one given."""
-        reached = {one: self.tuned.get((tag(model, one), features)) for one in self.settings}
-        if not all(reached.values()):
+        best = {one: rows[0] for one in self.settings if (rows := self.tuned.get((tag(model, one), features)))}
+        if len(best) < len(self.settings):
             return list(self.settings)[-1]
-        return max(reached, key=lambda one: np.nan_to_num(reached[one][0]["tuning_ndcg@10"], nan=-1.0))
+        return max(best, key=lambda one: np.nan_to_num(best[one]["tuning_ndcg@10"], nan=-1.0))
 
     def predictions(self, model: str, features: str, seed: int, name: str) -> pa.Table:
         """Return one row a rating of split ``name``: userId, movieId, rating, label, score."""

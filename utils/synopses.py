@@ -83,9 +83,10 @@ def encode_synopses(
 ) -> Embeddings:
     """Return the vectors of all movies of ``enriched`` that have a synopsis; the metadata counts those read in windows.
 
-    ``movies`` is ``movies_converted``, for a ``template`` that wants its title, year or genres. The same
-    whatever ``batch_size`` (windows), ``shard_size`` (movies) and the workers of ``client`` (a Dask cluster; None for
-    this process). Goes on where an earlier run stopped; call ``shards.clear`` when the result is written.
+    ``movies`` is ``movies_converted``, for a ``template`` that wants its title, year or genres. The same, but
+    for rounding, whatever ``batch_size`` (windows), ``shard_size`` (movies) and the workers of ``client`` (a Dask
+    cluster; None for this process). Goes on where an earlier run stopped; call ``shards.clear`` when the result is
+    written.
     Raises ParameterError for a template that cannot be used, and as ``encode_in_shards``.
     """
     whole("BATCH_SIZE", batch_size)
@@ -145,7 +146,7 @@ def _readable(items: Sequence[Item]) -> list[str]:
 
 def _facts(movies: pa.Table | None, fields: set[str | None]) -> dict[int, dict[str, str]] | None:
     """Return title, year and genres by movieId, as texts; None where the template wants none of them."""
-    wanted = fields & {"title", "year", "genres"}
+    wanted = {field for field in fields if field in ("title", "year", "genres")}
     if not wanted:
         return None
     if movies is None:

@@ -73,7 +73,7 @@ class _Reader(io.RawIOBase):
         pending = getattr(self._sock, "pending", None)
         if pending is None or not pending():
             self._wait()
-        return self._raw.readinto(buffer)  # type: ignore[attr-defined]
+        return self._raw.readinto(buffer)
 
     def _wait(self) -> None:
         until = min(self._exchange.deadline, time.monotonic() + self._exchange.stall)
@@ -95,7 +95,7 @@ class _Response(http.client.HTTPResponse):
         super().__init__(sock, *args, **kwargs)
         current = getattr(_this_thread, "exchange", None)
         if current is not None:
-            self.fp = io.BufferedReader(_Reader(self.fp.detach(), sock, current))  # type: ignore[attr-defined]
+            self.fp = io.BufferedReader(_Reader(self.fp.detach(), sock, current))
 
 
 def _whole_address(url: str) -> str:

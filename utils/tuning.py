@@ -19,7 +19,7 @@ from utils.catalogue import Catalogue
 from utils.contract import LIKED
 from utils.etl import OUT_OF_VOCABULARY
 from utils.evaluation import auc
-from utils.recommendation import Recommender, positions
+from utils.recommendation import Recommender, among, positions
 from utils.splits import drawn
 from utils.training import Settings, Split
 from utils.twin import Twin
@@ -82,8 +82,8 @@ def carve(study: "Study", seed: int) -> Parts:
     recommender = Recommender.of(study.users, codes, catalogue, raw.filter(~held), study.half_life)
     warm = late & ~cold
     likes = positions(study.users, catalogue, raw.filter(warm & (raw["rating"].to_numpy() > LIKED)))
-    parts = (_as_new(train.take(rows), catalogue) for rows in (warm, cold))
-    return Parts(fit, *parts, recommender, likes)
+    recommender, likes = recommender.of_some(study.judged), among(study.judged, *likes)
+    return Parts(fit, _as_new(train.take(warm), catalogue), _as_new(train.take(cold), catalogue), recommender, likes)
 
 
 def _without(catalogue: Catalogue, fitted: np.ndarray) -> Catalogue:
@@ -111,7 +111,7 @@ def tune(
     job = replace(job, train=parts.fit[objective], monitor=parts.warm)
 
     def search() -> list[dict[str, Any]]:
-        rows = []
+        rows: list[dict[str, Any]] = []
         for factor in RATES[:tries]:
             settings = replace(given, learning_rate=given.learning_rate * factor)
             history = training.fit(replace(job, settings=settings), watch=parts.watch).history
@@ -119,7 +119,7 @@ def tune(
             best = history[int(np.nanargmax(reached)) if not np.isnan(reached).all() else -1]
             chosen = {"learning_rate": settings.learning_rate, "epochs": best["epoch"]}
             scores = {name: best[name] for name in SCORES.values()}
-            rows.append({"objective": objective, "model": model, "features": features} | chosen | scores)
+            rows.append({"objective": objective, "model": model, "features": features, **chosen, **scores})
         return sorted(rows, key=lambda row: -np.nan_to_num(row[SCORES[objective]], nan=-1))
 
     return _kept(study.store.path("checkpoints") / f"tuned_{tries}_{study.name_of(job, features)}.json", search)

@@ -8,7 +8,7 @@ training never touched read as zero in evaluation.
 import hashlib
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -102,8 +102,16 @@ class Twin(nn.Module):
         met = [name for name, columns in self._slots_behind.items() if {"userId"} < columns and name not in left_out]
         return max((self.graph.widths[name] for name in met), default=1)
 
+    def table(self, column: str) -> nn.Embedding:
+        """Return the embedding table of a column."""
+        return cast(nn.Embedding, self.tables[column])
+
+    def linear(self, top: str) -> nn.Linear:
+        """Return the linear layer of the InnerProduct that makes the tensor ``top``."""
+        return cast(nn.Linear, self.linears[top])
+
     def _look_up(self, slot: Slot, keys: Tensor) -> Tensor:
-        rows = self.tables[slot.column](keys)
+        rows = self.table(slot.column)(keys)
         return rows.sum(-2) if slot.most_items > 1 else rows
 
     def _run(
@@ -129,7 +137,7 @@ class Twin(nn.Module):
                 values[layer.tops[0]] = self._linear_of_parts(layer, values, short, inverse)
                 continue
             columns = self._slots_behind[layer.tops[0]]
-            alone = next(iter(columns)) if len(columns) == 1 else None
+            alone = next(iter(columns)) if len(columns) == 1 else ""
             if alone in inverse and layer.kind != "Dropout" and all(bottom in short for bottom in layer.bottoms):
                 short |= dict.fromkeys(layer.tops, alone)
             inputs = []
@@ -153,15 +161,17 @@ class Twin(nn.Module):
         self, layer: Layer, values: Mapping[str, Tensor], short: Mapping[str, str], inverse: Mapping[str, Tensor]
     ) -> Tensor:
         """Return W concat(parts) + b as the sum over parts of one length, each multiplied before it is spread."""
-        linear, parts = self.linears[layer.tops[0]], self._joined[layer.bottoms[0]]
+        linear, parts = self.linear(layer.tops[0]), self._joined[layer.bottoms[0]]
         weights = linear.weight.split([stop - start for _, start, stop in parts], dim=1)
         groups: dict[Any, list[tuple[Tensor, Tensor]]] = {}
         for (name, start, stop), weight in zip(parts, weights, strict=True):
             length = short.get(name), values[name].shape[:-1]
             groups.setdefault(length, []).append((values[name][..., start:stop], weight))
-        total, bias = None, linear.bias
+        total: Tensor | None = None
+        bias: Tensor | None = linear.bias
         for (column, _), group in groups.items():
-            term = _product(*(_concat(list(side)) for side in zip(*group, strict=True)), bias)
+            inputs, weight = (_concat(list(side)) for side in zip(*group, strict=True))
+            term = _product(inputs, weight, bias)
             term = term if column is None else term.index_select(0, inverse[column])
             total, bias = term if total is None else total + term, None
         assert total is not None, "a Concat has parts"
@@ -169,7 +179,7 @@ class Twin(nn.Module):
 
     def _evaluate(self, layer: Layer, inputs: list[Tensor]) -> list[Tensor]:
         if layer.kind == "InnerProduct":
-            linear = self.linears[layer.tops[0]]
+            linear = self.linear(layer.tops[0])
             return [_product(inputs[0], linear.weight, linear.bias)]
         if layer.kind == "Slice":
             return [inputs[0][..., start:stop] for start, stop in layer.arguments["ranges"]]
@@ -247,6 +257,7 @@ class HugeCTRAdam(torch.optim.Adam):
         super().__init__(parameters, lr=lr, betas=(0.9, 0.999), eps=1e-7, fused=True)
         self._steps = 0
 
+    # Adam's step may be given a closure that computes the loss; nothing here gives one.
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Take one step."""
         self._steps += 1

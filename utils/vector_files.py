@@ -170,10 +170,11 @@ def _one_movie(path: Path) -> tuple[int, Any]:
 
 def _stack(lists: dict[int, Any]) -> tuple[np.ndarray, np.ndarray]:
     widths = {len(vector) if isinstance(vector, list) else None: movie for movie, vector in lists.items()}
-    if len(widths) != 1 or None in widths or 0 in widths:
+    width = next(iter(widths), None)
+    if len(widths) != 1 or not width:
         listed = ", ".join(f"{width} (movieId {movie})" for width, movie in list(widths.items())[:4])
         raise VectorFileError(f"all movies must have a list of one width, and at least 1, but there are: {listed}.")
-    found = np.empty((len(lists), next(iter(widths))), "float32")
+    found = np.empty((len(lists), width), "float32")
     for row, (movie, vector) in enumerate(lists.items()):
         if not all(type(number) in (int, float) for number in vector):
             raise VectorFileError(f"the vector of movieId {movie} does not hold numbers only.")

@@ -172,9 +172,13 @@ def _cases(count: int, batch: int, repeats: int) -> tuple[Case, ...]:
         "stage": "03 posters to vectors",
         "arguments": {"count": count, "batch": batch},
         "repeats": repeats,
+    }
+    in_float32 = {
+        "ours": "benchmarks.speed.posters:ours",
+        "checked": f"cosine of 16 vectors at least {CLOSE}",
         "limit": "matmul",
     }
-    in_float32 = {"ours": "benchmarks.speed.posters:ours", "checked": f"cosine of 16 vectors at least {CLOSE}"}
+    # Without a limit: the machine's is measured in float32.
     in_bfloat16 = {
         "ours": "benchmarks.speed.posters:ours_bfloat16",
         "checked": f"cosine of 16 vectors to float32 at least {CLOSE_BFLOAT16}",

@@ -10,7 +10,7 @@ from utils.plots.charts import (
     rating_histogram,
 )
 from utils.plots.graphs import graph_drawing
-from utils.plots.posters import neighbours, poster_wall, shelf
+from utils.plots.posters import neighbour_columns, neighbours, poster_wall, shelf
 from utils.plots.results import ablation, learning_curves, missing_sweep, reliability
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "long_tail",
     "missing_sweep",
     "movie_map",
+    "neighbour_columns",
     "neighbours",
     "poster_wall",
     "rating_histogram",

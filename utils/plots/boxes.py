@@ -17,6 +17,7 @@ FILLS = ("#dbe7f1", "#f8e4d0", "#dcecdf", "#f3dbe4", "#e5dff2", "#efe9cf", "#d9e
 def canvas(width: float, height: float) -> tuple[Picture, Axes]:
     """Return a figure with one axes over all of it, whose units are inches from the top left corner."""
     figure = plt.figure(FigureClass=Picture, figsize=(width, height))
+    assert isinstance(figure, Picture), "pyplot makes what it is asked for"
     plt.close(figure)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)

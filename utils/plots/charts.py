@@ -19,6 +19,7 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.typing import RcKeyType
 from PIL import Image
 
 WIDTH, HEIGHT = 10.0, 4.0
@@ -53,7 +54,7 @@ class Picture(Figure):
 @contextlib.contextmanager
 def style() -> Iterator[None]:
     """Use the series' look inside the block only; matplotlib's own settings come back after it."""
-    look = {
+    look: dict[RcKeyType, Any] = {
         "figure.facecolor": CARD,
         "axes.facecolor": CARD,
         "savefig.facecolor": CARD,
@@ -244,7 +245,8 @@ def movie_map(
         layers += [(genre, labels == genre, colour) for genre, colour in zip(common, COLOURS, strict=False)]
         for name, mask, colour in layers:
             shown = f"{name} ({mask.sum():,})"
-            axes.scatter(*np.asarray(xy)[mask].T, s=size, color=colour, alpha=0.75, lw=0, label=shown, rasterized=True)
+            x, y = np.asarray(xy)[mask].T
+            axes.scatter(x, y, s=size, color=colour, alpha=0.75, lw=0, label=shown, rasterized=True)
         axes.set(xticks=[], yticks=[])
         axes.grid(False)
         axes.spines[:].set_visible(False)

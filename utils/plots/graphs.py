@@ -161,9 +161,9 @@ def _best_layout(
                     smallest = (excess, layout)
     assert smallest is not None
     scale, layout = smallest
-    boxes = {slot: tuple(value / scale for value in box) for slot, box in layout.boxes.items()}
+    boxes = {slot: (x / scale, y / scale, w / scale, h / scale) for slot, (x, y, w, h) in layout.boxes.items()}
     extent = (layout.extent[0] / scale, layout.extent[1] / scale)
-    return _Layout(boxes, layout.lines, extent, layout.size / scale, layout.across)  # type: ignore[arg-type]
+    return _Layout(boxes, layout.lines, extent, layout.size / scale, layout.across)
 
 
 def _wrapped(label: str, width: int) -> list[str]:
@@ -210,7 +210,7 @@ def _centres(
     page = max(
         (offsets[-1] + thick[layer[-1]] / 2 for layer, offsets in zip(layers, need.values(), strict=True)), default=0
     )
-    centre = {}
+    centre: dict[Slot, float] = {}
     for layer, offsets in zip(layers, need.values(), strict=True):
         shift = (page - offsets[-1] - thick[layer[-1]] / 2) / 2
         centre |= {slot: float(offset + shift) for slot, offset in zip(layer, offsets, strict=True)}

@@ -5,7 +5,7 @@ A poster that is missing or cannot be read becomes a grey card with the title, s
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from PIL import ImageOps
 
 from utils.images import ImageRefused, decode
 from utils.plots.boxes import canvas
-from utils.plots.charts import COLOURS, GRID, HEIGHT, QUIET, STAND_IN, WIDTH, Picture, printable, style
+from utils.plots.charts import COLOURS, GRID, HEIGHT, QUIET, STAND_IN, WIDTH, Picture, PlotError, printable, style
 
 POSTER = 1.5
 """Height of a poster over its width."""
@@ -126,17 +126,67 @@ def neighbours(
             axes.annotate(
                 "", (x + width + gap + apart, y + 0.75 * width), (x + width + gap, y + 0.75 * width), arrowprops=ARROW
             )
-            for place, (other, other_name, similarity) in enumerate(found):
-                left = x + apart + (place + 1) * (width + gap) + gap
-                _poster(axes, other, other_name, left, y, width)
-                _under(axes, f"{similarity:.2f}", left, y + POSTER * width, width, 1, color=COLOURS[0], weight="bold")
-                _under(axes, other_name, left, y + POSTER * width + LINE, width)
+            _near(axes, found, x + apart + width + 1.5 * gap, y, width, width + gap)
         _note(axes, stand_in)
     return figure
 
 
 def _frame(axes: Axes, x: float, y: float, width: float) -> None:
     axes.add_patch(Rectangle((x, y), width, POSTER * width, fill=False, ec=COLOURS[1], lw=2.5))
+
+
+def neighbour_columns(
+    queries: Sequence[tuple[Poster, str]],
+    found: Mapping[str, Sequence[Sequence[tuple[Poster, str, float]]]],
+    title: str = "Nearest neighbours",
+    stand_in: bool = False,
+) -> Picture:
+    """Draw each movie, framed, beside its nearest by one view, by another, and so on: a line a movie, a block a view.
+
+    ``queries`` are (path, title), at most four are drawn. ``found`` names the views, such as "by poster", and has for
+    each a list a query of (path, title, similarity), nearest first. Raises PlotError where a view has not one a query.
+    """
+    for name, answers in found.items():
+        if len(answers) != len(queries):
+            raise PlotError(f"{name!r} has neighbours of {len(answers)} movies, but {len(queries)} were asked for.")
+    queries = list(queries)[:4]
+    across = {name: max([1, *map(len, answers[:4])]) for name, answers in found.items()}
+    head, text, foot, apart = 0.5, 3 * LINE + 0.12, 0.2 if stand_in else 0, 0.2
+    cells, lines = 1 + sum(across.values()), max(1, len(queries))
+    with style():
+        # Cells are wider than posters: titles need the room.
+        cell = min((WIDTH - apart * (len(found) + 1)) / cells, 1.2)
+        width = min(cell - 0.08, ((HEIGHT - head - foot) / lines - text) / POSTER)
+        line = POSTER * width + text
+        figure, axes = canvas(max(cells * cell + apart * (len(found) + 1), 4), head + lines * line + foot)
+        axes.text(0.1, 0.1, printable(title), va="top", fontsize=10)
+        if not queries:
+            axes.text(0.2, head + 0.2, "no movies", color=QUIET)
+        for number, (path, name) in enumerate(queries):
+            left, top = apart / 2 + (cell - width) / 2, head + number * line
+            _poster(axes, path, name, left, top, width)
+            _frame(axes, left, top, width)
+            _under(axes, name, apart / 2, top + POSTER * width, cell, 3, weight="bold")
+        x = cell + apart
+        for name, answers in found.items():
+            axes.text(x + 0.1, head - 0.07, printable(name), va="bottom", fontsize=9, weight="bold", color=COLOURS[0])
+            axes.plot([x - apart / 4] * 2, [head - 0.2, head + lines * line - 0.05], color=GRID)
+            for number, near in enumerate(answers[:4]):
+                _near(axes, near, x, head + number * line, width, cell)
+            x += across[name] * cell + apart
+        _note(axes, stand_in)
+    return figure
+
+
+def _near(
+    axes: Axes, found: Sequence[tuple[Poster, str, float]], x: float, y: float, width: float, cell: float
+) -> None:
+    """Draw neighbours side by side from (x, y) on, each in a cell, its similarity and title below."""
+    for place, (path, name, similarity) in enumerate(found):
+        left = x + place * cell
+        _poster(axes, path, name, left + (cell - width) / 2, y, width)
+        _under(axes, f"{similarity:.2f}", left, y + POSTER * width, cell, 1, color=COLOURS[0], weight="bold")
+        _under(axes, name, left, y + POSTER * width + LINE, cell)
 
 
 def shelf(
@@ -150,12 +200,12 @@ def shelf(
     ``liked`` are (path, title); ``recommended`` are (path, title, probability, reason), the reason may be "".
     """
     liked, recommended = list(liked)[:10], list(recommended)[:10]
-    head, foot, width = 0.26, 0.24 if stand_in else 0.04, 0.65
+    head, foot, width = 0.26, 0.24 if stand_in else 0.04, 0.63
     cell = min((WIDTH - 0.2) / max(len(liked), len(recommended), 5), 1.5)
     row = head + POSTER * width
     second = 0.28 + row + 2 * LINE + 0.1
     with style():
-        figure, axes = canvas(cell * max(len(liked), len(recommended), 5) + 0.2, second + row + 5 * LINE + foot)
+        figure, axes = canvas(cell * max(len(liked), len(recommended), 5) + 0.2, second + row + 5.5 * LINE + foot)
         axes.text(0.1, 0.1, printable(title), va="top", fontsize=10)
         for top, heading in ((0.28, "liked"), (second, "recommended")):
             axes.text(0.1, top + 0.05, heading, va="top", fontsize=8, color=QUIET)
@@ -173,6 +223,6 @@ def shelf(
             _under(axes, f"{score:.2f}", left, second + row, cell, 1, color=COLOURS[0], weight="bold", fontsize=7.5)
             _under(axes, name, left, second + row + LINE, cell)
             below = second + row + LINE * (1 + len(_lines(name, max(6, int(cell / CHARACTER)), 2).split("\n")))
-            _under(axes, reason, left, below, cell, color=QUIET, style="italic", fontsize=6)
+            _under(axes, reason, left, below, cell, 3, color=QUIET, style="italic", fontsize=6)
         _note(axes, stand_in)
     return figure

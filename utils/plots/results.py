@@ -72,7 +72,7 @@ def ablation(
                 axes.plot(row.value, y, "o", ms=6, color=colour)
                 if np.isfinite(row.value):
                     # In a column beside the panel, where neither a line nor another value can cross it.
-                    beside = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+                    beside: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
                     axes.annotate(f"{row.value:.3f}", (1, y), (4, 0), va="center", fontsize=size, color=INK, **beside)
             axes.set(yticks=place, ylim=(-0.6, len(features) - 0.4), xlabel=metric)
             axes.set_yticklabels(features, fontsize=size)
@@ -110,9 +110,9 @@ def missing_sweep(metrics: pd.DataFrame, metric: str = "auc", stand_in: bool = F
             for strategy, colour, mark in zip(missing.STRATEGIES, COLOURS, "osD", strict=False):
                 line = part[part["strategy"] == strategy].sort_values("share")
                 if len(line):
-                    percent, look = line["share"] * 100, {"color": colour, "marker": mark, "label": f"gaps: {strategy}"}
+                    percent, label = line["share"] * 100, f"gaps: {strategy}"
                     axes.fill_between(percent, line["low"], line["high"], color=colour, alpha=0.13, lw=0)
-                    axes.plot(percent, line["value"], lw=1.8, ms=5, **look)
+                    axes.plot(percent, line["value"], lw=1.8, ms=5, color=colour, marker=mark, label=label)
             without = summary[summary["slice"] == name].set_index("features")["value"]
             for features, dashes in (("ids+genres", (6, 3)), ("ids", (1.5, 2))):
                 if features in without.index:

@@ -105,7 +105,7 @@ class Client:
 
 def none_to_give(answer: Answer, attempts: int) -> Missing | Refused | Failed:
     """Return, to be raised, what an answer other than "found" means; ``attempts`` includes earlier requests."""
-    kinds = {"missing": Missing, "refused": Refused, "failed": Failed}
+    kinds: dict[str, type[Missing | Refused | Failed]] = {"missing": Missing, "refused": Refused, "failed": Failed}
     return kinds[answer.outcome](answer.detail or "", attempts)
 
 

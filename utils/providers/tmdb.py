@@ -15,7 +15,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from utils import images
 from utils.answers import Answer, Answers
@@ -212,7 +212,7 @@ def _text(facts: Mapping[str, Any], field: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _is_language(value: object) -> bool:
+def _is_language(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and re.fullmatch(r"[a-z]{2}", value) is not None and value not in ("en", "xx")
 
 

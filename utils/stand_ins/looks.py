@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from utils.stand_ins import dark, far, near
+from utils.stand_ins import dark, drama, far, near
 from utils.stand_ins.sheet import Palette, Sheet, palette
 
 Backdrop = Callable[[Sheet, Palette, random.Random], None]
@@ -105,7 +105,7 @@ LOOKS: dict[str, Look] = {
     ),
     "Drama": _look(
         near.horizon,
-        near.people,
+        drama.people,
         "5a7186 d6b08c 1f2630 a4553f f6ead2",
         "7d8a6a e2cfa0 26301f b06a3a fbf3dc",
         "4b3a4f b5788a 1c141f d9a25f f8e6dd",

@@ -20,7 +20,8 @@ HEIGHT = 1.5
 
 def mix(first: Colour, second: Colour, share: float) -> Colour:
     """Return the colour ``share`` of the way (0 to 1) from ``first`` to ``second``."""
-    return tuple(round(a + (b - a) * share) for a, b in zip(first, second, strict=True))  # type: ignore[return-value]
+    red, green, blue = (round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
+    return red, green, blue
 
 
 def _hex(text: str) -> Colour:
