@@ -13,7 +13,7 @@ from utils.etl import OUT_OF_VOCABULARY
 from utils.splits import hashed
 from utils.twin import Twin
 
-JUDGED = 10_000
+JUDGED = 2_500
 """Most users whose lists are judged: the metrics are means over users, and lists of all take users times movies."""
 
 
