@@ -63,6 +63,11 @@ def embeddings(movies: np.ndarray, width: int, seed: int) -> pa.Table:
 
 POSTERS = embeddings(MOVIES[MOVIES % 5 > 0], 12, seed=1)
 TEXTS = embeddings(MOVIES[MOVIES % 7 > 0], 10, seed=2)
+_NONE = dict.fromkeys(
+    ("synopsis", "synopsis_source", "poster_path", "poster_source"), pa.nulls(len(MOVIES), pa.string())
+)
+NO_CONTENT = pa.table({"movieId": MOVIES} | _NONE)
+"""In place of 02, which 05 asks for pictures of its nearest neighbours: there are none."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,7 @@ def data_set(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
     made.run("01")
     for name, table in {"poster_embeddings": POSTERS, "text_embeddings": TEXTS}.items():
         made.store(name).write(name, table, metadata={"encoder": "planted"})
+    made.store("enriched").write("enriched", NO_CONTENT)
     made.run("05", "06")
     return made
 
