@@ -21,7 +21,7 @@ import pyarrow.csv
 
 from benchmarks.sizing import GROWTH
 from benchmarks.speed import generator
-from benchmarks.speed.child import high_water
+from benchmarks.speed.child import Children
 from utils import archives, runner
 from utils.artefacts import writing
 
@@ -45,22 +45,18 @@ _POLL = 0.2
 
 
 @contextmanager
-def watched() -> Iterator[list[float]]:
-    """Watch this process's children while the block runs; then the list holds the largest sum of their peaks, in MB.
-
-    The sum is over the processes alive at a time: a notebook's kernel and the workers that it started.
-    """
-    done, largest = threading.Event(), [0.0]
+def watched() -> Iterator[Children]:
+    """Watch this process's children while the block runs: a notebook's kernel and the workers that it started."""
+    done, children = threading.Event(), Children(psutil.Process())
 
     def watch() -> None:
-        own = psutil.Process()
         while not done.wait(_POLL):
-            largest[0] = max(largest[0], sum(high_water(child.pid) for child in own.children(recursive=True)))
+            children.look()
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     try:
-        yield largest
+        yield children
     finally:
         done.set()
         thread.join()
@@ -68,9 +64,7 @@ def watched() -> Iterator[list[float]]:
 
 def prepare(ratings: int, seed: int, folder: Path) -> dict[str, Any]:
     """Make the archive and the vectors where they are not there; return the parameters of the series."""
-    archive = generator.CACHE / f"{generator.NAME}-{ratings}-{seed}.zip"
-    if not archive.exists():
-        generator.generate(archive, ratings, seed)
+    archive = generator.archived(ratings, seed)
     with archives.open_archive(archive) as opened:
         table = pyarrow.csv.read_csv(opened.take(("movies.csv",))["movies.csv"])
     movie_ids = table["movieId"].to_numpy()
@@ -89,14 +83,15 @@ def measure(ratings: int, given: dict[str, Any], folder: Path) -> dict[str, dict
     executed = folder / "executed"
     for step in runner.plan(given):
         start = time.perf_counter()
-        with watched() as peak:
+        with watched() as children:
             runner.run(step, executed / step.path.name, folder / generator.NAME)
         points[step.name] = {
             "ratings": ratings,
             "seconds": round(time.perf_counter() - start, 2),
-            "peak_mb": round(peak[0], 1),
+            "peak_mb": round(children.largest, 1),
         }
-        print(f"{ratings:>11,}  {step.name}: {points[step.name]['seconds']:.1f} s, {peak[0]:,.0f} MB", flush=True)
+        seconds = points[step.name]["seconds"]
+        print(f"{ratings:>11,}  {step.name}: {seconds:.1f} s, {children.largest:,.0f} MB", flush=True)
     return points
 
 

@@ -10,7 +10,7 @@ from utils import negatives, ranking, training
 from utils.catalogue import Catalogue
 from utils.contract import LIKED
 from utils.etl import OUT_OF_VOCABULARY
-from utils.splits import hashed
+from utils.splits import lowest
 from utils.twin import Twin
 
 JUDGED = 2_500
@@ -102,7 +102,7 @@ class Recommender:
 
 def judged(users: np.ndarray, seed: int) -> np.ndarray:
     """Return the places of the users whose lists are judged, int64 ascending: JUDGED of them by a hash, or all."""
-    return np.sort(np.argsort(hashed(seed, "judged", users), kind="stable")[:JUDGED])
+    return np.sort(lowest(JUDGED, seed, "judged", users))
 
 
 def among(rows: np.ndarray, user: np.ndarray, movie: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -26,8 +26,8 @@ from utils import runner
 from utils.artefacts import writing
 from utils.atomic import clear_left_overs
 from utils.parameters import ParameterError, dataset_name
+from utils.runner import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 """What a page may load (https://www.w3.org/TR/CSP3/): what is in it, and no script."""
 ACTIVE = ("script", "iframe", "object", "embed", "link", "meta", "base", "form", "video", "audio", "source")
@@ -115,7 +115,7 @@ def _read(path: Path) -> NotebookNode:
 
 
 def _default_dataset(root: Path) -> str | None:
-    return next((step.defaults["DATASET"] for step in runner.plan({}, root) if "DATASET" in step.defaults), None)
+    return runner.default_of(runner.plan({}, root), "DATASET")
 
 
 def body(page: Page, names: Sequence[str], root: Path = ROOT) -> BeautifulSoup:

@@ -90,6 +90,11 @@ def plan(given: Mapping[str, Any], root: Path = ROOT) -> list[Step]:
     return steps
 
 
+def default_of(steps: Iterable[Step], name: str) -> Any:
+    """Return the default that the first notebook to declare the parameter ``name`` gives it; None where none does."""
+    return next((step.defaults[name] for step in steps if name in step.defaults), None)
+
+
 def code_of(step: Step, root: Path = ROOT) -> str:
     """Return a hash of the notebook's code cells and of every module of ``utils`` they reach."""
     digest = hashlib.sha256()
@@ -195,8 +200,8 @@ def run_all(given: Mapping[str, Any], root: Path = ROOT, runs: Path | None = Non
     Executed ones go to ``runs``/DATASET.
     """
     steps = [step for step in plan(given, root) if step.name[:2] <= until]
-    dataset = given.get("DATASET", next(step.defaults["DATASET"] for step in steps if "DATASET" in step.defaults))
-    data_dir = given.get("DATA_DIR", next(step.defaults["DATA_DIR"] for step in steps if "DATA_DIR" in step.defaults))
+    dataset = given.get("DATASET", default_of(steps, "DATASET"))
+    data_dir = given.get("DATA_DIR", default_of(steps, "DATA_DIR"))
     dataset_name(dataset)
     if not isinstance(data_dir, str):
         raise ParameterError(f"DATA_DIR={data_dir!r} must be the path of a folder, as text.")

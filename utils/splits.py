@@ -55,6 +55,11 @@ def drawn(share: float, seed: int, purpose: str, *columns: np.ndarray) -> np.nda
     return hashed(seed, purpose, *columns) < np.uint64(share * 2**64)
 
 
+def lowest(count: int, seed: int, purpose: str, ids: np.ndarray) -> np.ndarray:
+    """Return the places of the ``count`` of ``ids`` (int64 [n], all different) with the lowest hash, lowest first."""
+    return np.argsort(hashed(seed, purpose, ids), kind="stable")[:count]
+
+
 def sample_users(ratings: pl.DataFrame, n: int | None, seed: int) -> pl.DataFrame:
     """Return all ratings of ``n`` users chosen by ``seed``; all ratings where ``n`` is None.
 
@@ -136,7 +141,7 @@ def _shuffled(ratings: pl.DataFrame, seed: int, bits: int | None = None) -> np.n
 
 def _lowest(ids: pl.Series, count: int, seed: int, purpose: str) -> pl.Series:
     """Choose ``count`` of the sorted ``ids``."""
-    return ids.gather(np.argsort(hashed(seed, purpose, ids.to_numpy()), kind="stable")[:count])
+    return ids.gather(lowest(count, seed, purpose, ids.to_numpy()))
 
 
 def _late(timestamp: np.ndarray, count: int) -> np.ndarray:

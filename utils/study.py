@@ -6,6 +6,7 @@ rows are the raw rows they claim to be. ``utils.tuning`` chooses its settings, `
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +168,7 @@ class Study:
             scores = training.score(run.twin, self.splits[part])
             self.scores[name, features, seed, part] = scores
             self._evaluate(part, scores, objective == "like", tags)
-        self._rank(lambda pool: self.recommender.of_some(self.judged).lists(run.twin, K, pool)[0], tags)
+        self._rank(lambda pool: self._judging.lists(run.twin, K, pool)[0], tags)
         return run
 
     def run_baselines(self) -> None:
@@ -186,14 +187,16 @@ class Study:
             tags = {"trainer": "baseline", "model": name, "features": "ids", "seed": 0, "split": self.split_name}
             for part in comparisons.SLICES:
                 self._evaluate(part, one.pairs(*self._pairs(part)), one.probability, tags)
+            self._rank(partial(self._lists_of, one), tags)
 
-            def lists(pool: np.ndarray | None, one: baselines.Fitted = one) -> np.ndarray:
-                def block(start: int, stop: int) -> np.ndarray:
-                    return one.block(self.judged[start:stop])
+    def _lists_of(self, one: baselines.Fitted, pool: np.ndarray | None) -> np.ndarray:
+        """Return a baseline's lists for the users who are judged."""
+        return self._judging.ranked(lambda start, stop: one.block(self.judged[start:stop]), K, pool)[0]
 
-                return self.recommender.of_some(self.judged).ranked(block, K, pool)[0]
-
-            self._rank(lists, tags)
+    @cached_property
+    def _judging(self) -> Recommender:
+        """The recommender of the users who are judged."""
+        return self.recommender.of_some(self.judged)
 
     def _evaluate(self, part: str, scores: np.ndarray, probabilities: bool, tags: Mapping[str, Any]) -> None:
         label, user = self.splits[part].label.numpy(), self.raw[part]["userId"].to_numpy()

@@ -245,6 +245,11 @@ def _linear(width_in: int, layer: Layer, generator: torch.Generator) -> nn.Linea
     return linear
 
 
+def adam_eps(step: int) -> float:
+    """Return PyTorch's eps for step ``step`` (from 1) that makes its Adam HugeCTR's; see ``HugeCTRAdam``."""
+    return 1e-7 / math.sqrt(1 - 0.999**step)
+
+
 class HugeCTRAdam(torch.optim.Adam):
     """Adam as HugeCTR steps it: lr * sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(v) + eps), eps 1e-7.
 
@@ -262,5 +267,5 @@ class HugeCTRAdam(torch.optim.Adam):
         """Take one step."""
         self._steps += 1
         for group in self.param_groups:
-            group["eps"] = 1e-7 / math.sqrt(1 - group["betas"][1] ** self._steps)
+            group["eps"] = adam_eps(self._steps)
         super().step(closure)

@@ -12,9 +12,11 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from benchmarks.speed import ROOT
 
@@ -48,6 +50,25 @@ def high_water(process: int | str) -> float:
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024 / 1e6
     return 0.0
+
+
+@dataclass
+class Children:
+    """The largest sum of the peaks of a process's children that were alive at a time, in MB, as far as one looked.
+
+    A child counts from the second look on: between fork and exec it looks as large as its parent.
+    """
+
+    process: psutil.Process
+    largest: float = 0.0
+    seen: set[int] = field(default_factory=set)
+
+    def look(self) -> None:
+        """Look at the children now; a process that has ended has none."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            now = {child.pid for child in self.process.children(recursive=True)}
+            self.largest = max(self.largest, sum(high_water(child) for child in now & self.seen))
+            self.seen = now
 
 
 def digest(path: Path) -> str:

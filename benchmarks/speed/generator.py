@@ -164,14 +164,17 @@ def vectors(path: Path, movie_ids: np.ndarray, width: int, seed: int = 0) -> Pat
     return path
 
 
+def archived(ratings: int, seed: int) -> Path:
+    """Return a generated archive in the cache, made where it is not there yet."""
+    archive = CACHE / f"{NAME}-{ratings}-{seed}.zip"
+    return archive if archive.exists() else generate(archive, ratings, seed)
+
+
 def unpacked(ratings: int, seed: int) -> Path:
     """Return the folder of a generated archive's files in the cache, made where it is not there yet."""
-    archive = CACHE / f"{NAME}-{ratings}-{seed}.zip"
-    folder = archive.with_suffix("")
+    folder = CACHE / f"{NAME}-{ratings}-{seed}"
     if not folder.exists():
-        if not archive.exists():
-            generate(archive, ratings, seed)
-        with writing(folder) as temporary, archives.open_archive(archive) as opened:
+        with writing(folder) as temporary, archives.open_archive(archived(ratings, seed)) as opened:
             temporary.mkdir(exist_ok=True)
             for name, file in opened.take(("ratings.csv", "movies.csv", "links.csv")).items():
                 file.rename(temporary / name)

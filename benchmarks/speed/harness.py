@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 
 from benchmarks.speed import ROOT
-from benchmarks.speed.child import digest, high_water
+from benchmarks.speed.child import Children, digest
 
 TIMEOUT = 3600.0
 """Seconds after which a run is ended and counts as failed."""
@@ -90,21 +90,15 @@ def run_once(target: str, arguments: Mapping[str, Any], timeout: float = TIMEOUT
 
 
 def _watch(process: subprocess.Popen[bytes], timeout: float) -> float:
-    """Wait for the end; return the largest sum of peaks of the children seen at a time, in MB.
-
-    A child counts from the second look on: between fork and exec it looks as large as its parent.
-    """
-    end, largest, seen = time.monotonic() + timeout, 0.0, set[int]()
+    """Wait for the end; return the largest sum of peaks of the children seen at a time, in MB."""
+    end, children = time.monotonic() + timeout, Children(psutil.Process(process.pid))
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_POLL)
-            return largest
+            return children.largest
         if time.monotonic() > end:
             raise subprocess.TimeoutExpired(process.args, timeout)
-        with contextlib.suppress(psutil.NoSuchProcess):
-            children = {child.pid for child in psutil.Process(process.pid).children(recursive=True)}
-            largest = max(largest, sum(high_water(child) for child in children & seen))
-            seen = children
+        children.look()
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:

@@ -4,7 +4,6 @@ The data is made, not MovieLens': ML-25M's numbers of users, movies and genres, 
 with a long tail (16,384 ratings name about 6,000 movies, as in ML-25M), and likes with a taste to be learned.
 """
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +18,7 @@ from benchmarks.speed.harness import Case
 from utils import models, training
 from utils.evaluation import auc
 from utils.training import Job, Settings, Split
-from utils.twin import Twin
+from utils.twin import Twin, adam_eps
 
 RESERVED = 3
 """Codes below the first user, movie or genre: padding, null, out of vocabulary."""
@@ -117,7 +116,7 @@ def _fit_plain(job: Job) -> tuple[float, Plain]:
     optimizer, loss_of = torch.optim.Adam(model.parameters(), RATE), nn.BCEWithLogitsLoss()
     order = torch.randperm(len(job.train), generator=torch.Generator().manual_seed(job.seed))
     for step, rows in enumerate(order.split(job.settings.batch_size), start=1):
-        optimizer.param_groups[0]["eps"] = 1e-7 / math.sqrt(1 - 0.999**step)
+        optimizer.param_groups[0]["eps"] = adam_eps(step)
         logit = model({name: values[rows] for name, values in job.train.codes.items()})
         loss = loss_of(logit, job.train.label[rows])
         optimizer.zero_grad()
