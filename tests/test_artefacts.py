@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import Open
 
-from utils import artefacts, contract
+from utils import artefacts, contract, manifest
 from utils.artefacts import DataFolderError, HandOffError, open_store, sha256, vector_column, vectors, writing
 from utils.contract import ARTEFACTS
 from utils.parameters import ParameterError
@@ -415,14 +415,14 @@ def test_a_damaged_manifest(open_for: Open, ratings: pa.Table, text: str) -> Non
 
 def _record(data_dir: Path, names: list[str], ready: "multiprocessing.synchronize.Barrier") -> None:
     store = open_store(data_dir, "toy", 42, "07-Training-with-HugeCTR")
-    read = artefacts.read_manifest
+    read = manifest.read
 
     def slowly(folder: Path) -> dict[str, object]:
         entries = read(folder)
         time.sleep(0.005)  # Between reading and writing, where the other process would come in.
         return entries
 
-    artefacts.read_manifest = slowly
+    manifest.read = slowly
     ready.wait(30)
     for name in names:
         store.path(name).write_text(name)

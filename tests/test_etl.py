@@ -101,7 +101,23 @@ def test_rows_keep_their_order_and_mean_what_they_say(
     assert lengths.tolist() == [len(GENRES[movie - 1]) for movie in train["movieId"]]
     assert {name: values.dtype for name, values in encoded.items()} == dict.fromkeys(
         etl.CATEGORIES, np.int32
-    ) | {"label": np.float32}  # fmt: skip
+    ) | {"genres": np.int8, "label": np.float32}  # fmt: skip
+
+
+def test_codes_of_genres_take_the_room_they_need(store: Store) -> None:
+    folder = store.path("train-hugectr")
+    folder.mkdir()
+    for number, codes in enumerate([[[127], []], [[128, 3]]]):
+        columns = {name: np.arange(len(codes)) for name in etl.CATEGORIES} | {
+            "genres": codes,
+            etl.LABEL: [1.0] * len(codes),
+        }
+        pq.write_table(pa.table(columns), folder / f"part_{number}.parquet")
+    (folder / "_file_list.txt").write_text("2\ntrain-hugectr/part_0.parquet\ntrain-hugectr/part_1.parquet\n")
+    store.record("train-hugectr", rows=3)
+    genres = read(store)["genres"]
+    assert genres[:, :3].tolist() == [[127, 0, 0], [0, 0, 0], [128, 3, 0]]
+    assert genres.dtype == np.int32
 
 
 @pytest.mark.parametrize("rows_per_file", [10**6, 100])

@@ -85,6 +85,12 @@ def test_a_dropdown_leaves_the_sentence_that_stands_for_it() -> None:
     ]
 
 
+def test_an_address_in_memory_is_dropped() -> None:
+    run = executed(display({"text/html": "<b>", "text/plain": "<pandas.io.formats.style.Styler at 0x7f01ab>"}))
+    [kept] = outputs.with_outputs(notebook(), run, NAME).cells[2].outputs
+    assert kept.data == {"text/html": "<b>", "text/plain": "<pandas.io.formats.style.Styler>"}
+
+
 def test_a_picture_between_two_texts_stays_there() -> None:
     shown = [stream("a\n"), display(PICTURE), stream("b\n")]
     assert outputs.with_outputs(notebook(), executed(*shown), NAME).cells[2].outputs == shown

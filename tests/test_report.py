@@ -15,6 +15,7 @@ from tests.places import ROOT
 from utils import report
 from utils.parameters import ParameterError
 from utils.report import ReportError
+from utils.shelves import NO_WIDGETS
 
 PNG = base64.b64encode(b"\x89PNG picture").decode()
 NAMES = ["00-Start", "01-Middle", "02-End"]
@@ -202,9 +203,11 @@ def test_a_link_that_leads_off_the_site_becomes_text(root: Path, target: str) ->
 def test_what_was_shown_only_while_it_ran_is_left_out(root: Path) -> None:
     widget = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}, "text/plain": "  0%|  | 0/9"}
     bar = new_output("stream", name="stderr", text="10%|#\r50%|##\rlast state\nnext line\n")
-    cell = new_code_cell("run()", outputs=[new_output("display_data", data=widget), bar])
-    text = with_cells(root, cell).get_text()
+    dropdown = widget | {"text/plain": NO_WIDGETS}
+    shown = [new_output("display_data", data=data) for data in (widget, dropdown)]
+    text = with_cells(root, new_code_cell("run()", outputs=[*shown, bar])).get_text()
     assert "0/9" not in text
+    assert NO_WIDGETS in text
     assert "50%" not in text
     assert "last state\nnext line" in text
 

@@ -67,7 +67,7 @@ def save(path: Path, parameters: str, code: str) -> None:
 def make_root(root: Path) -> Path:
     """A repository with the real hand-offs, one module of its own, and two notebooks named like the real ones."""
     (root / "utils").mkdir(parents=True)
-    for name in ("__init__", "artefacts", "atomic", "contract", "parameters"):
+    for name in ("__init__", "artefacts", "atomic", "contract", "manifest", "parameters"):
         shutil.copy(REPOSITORY / "utils" / f"{name}.py", root / "utils")
     (root / "utils" / "toy.py").write_text(
         "from utils import words\n\n\ndef tell(story):\n    return words.LOUD + story\n"

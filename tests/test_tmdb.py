@@ -24,8 +24,9 @@ from utils.enrichment import Offline, enrich, open_providers
 from utils.fetcher import Fetcher, Limits
 from utils.movie import Movie
 from utils.parameters import ParameterError
-from utils.providers.tmdb import Tmdb, image_width, open_tmdb
+from utils.providers.tmdb import Tmdb, open_tmdb
 from utils.providers.tmdb_match import normalised
+from utils.providers.tmdb_replies import image_width
 
 ROOT = Path(__file__).parents[1]
 SIZE = (64, 96)

@@ -10,6 +10,7 @@ from conftest import Open
 
 from utils import checkpoints, training
 from utils.artefacts import HandOffError, Store
+from utils.catalogue import check_codes
 from utils.evaluation import auc
 from utils.models import MODELS, Inputs
 from utils.parameters import ParameterError
@@ -36,7 +37,7 @@ def store(open_for: Open) -> Store:
 def check(**changes: object) -> tuple[str, list[str], list[int]]:
     arguments = {
         "trainer": "torch", "model": "seed", "features": ["ids"], "epochs": 1, "batch_size": 8, "seeds": [1],
-        "num_procs": 1,
+        "num_procs": 1, "precision": "auto",
     }  # fmt: skip
     return training.check_parameters(**(arguments | changes))
 
@@ -70,6 +71,7 @@ def test_parameters_that_can_be_used() -> None:
         ({"seeds": [[1]]}, r"SEEDS=\[1\] must be a whole number"),
         ({"seeds": True}, "SEEDS=True must be a whole number"),
         ({"num_procs": 0}, "NUM_PROCS=0 must be a whole number of at least 1."),
+        ({"precision": "int8"}, "PRECISION='int8' is not known. Choose one of: 'auto', 'float32', 'bfloat16'."),
     ],
 )
 def test_parameters_that_are_refused(changes: dict[str, object], wanted: str) -> None:
@@ -99,59 +101,12 @@ def test_hugectr_where_it_can_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training.importlib.util, "find_spec", lambda name: object())
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert [check(trainer=name)[0] for name in ("auto", "hugectr", "torch")] == ["hugectr", "hugectr", "torch"]
+    assert check(trainer="torch", precision="bfloat16")[0] == "torch"
+    with pytest.raises(ParameterError, match=r'PRECISION="bfloat16" is for the PyTorch model; .*TRAINER="torch"'):
+        check(trainer="auto", precision="bfloat16")
 
 
-# Controls
-
-MOVIE_ROWS = np.arange(3, 403)
-
-
-@pytest.fixture
-def table() -> np.ndarray:
-    return np.random.default_rng(0).normal([1, -5, 0], [1, 0.1, 10], (403, 3)).astype(np.float32)
-
-
-def test_no_control_no_change(table: np.ndarray) -> None:
-    assert training.knocked_out(table, FULL, MOVIE_ROWS, 1) is table
-
-
-def test_shuffled_vectors_are_those_of_other_movies(table: np.ndarray) -> None:
-    before = table.copy()
-    shuffled = training.knocked_out(table, f"{FULL}(shuffled)", MOVIE_ROWS, 1)
-    assert np.array_equal(table, before)
-    assert np.array_equal(shuffled[:3], table[:3])
-    assert sorted(shuffled[3:].tolist()) == sorted(table[3:].tolist())
-    assert (shuffled[3:] == table[3:]).all(axis=1).mean() < 0.02
-    assert np.array_equal(shuffled, training.knocked_out(table, f"{FULL}(shuffled)", MOVIE_ROWS, 1))
-    assert not np.array_equal(shuffled, training.knocked_out(table, f"{FULL}(shuffled)", MOVIE_ROWS, 2))
-
-
-def test_only_movie_rows_are_shuffled(table: np.ndarray) -> None:
-    rows = MOVIE_ROWS[::2]
-    shuffled = training.knocked_out(table, f"{FULL}(shuffled)", rows, 1)
-    others = np.setdiff1d(np.arange(len(table)), rows)
-    assert np.array_equal(shuffled[others], table[others])
-    assert sorted(shuffled[rows].tolist()) == sorted(table[rows].tolist())
-
-
-def test_random_vectors_have_the_columns_mean_and_deviation(table: np.ndarray) -> None:
-    noise = training.knocked_out(table, f"{FULL}(random)", MOVIE_ROWS, 1)
-    assert noise.dtype == np.float32
-    assert np.array_equal(noise[:3], table[:3])
-    own, random = table[3:], noise[3:]
-    assert np.abs((random.mean(0) - own.mean(0)) / own.std(0)).max() < 0.2
-    assert random.std(0) == pytest.approx(own.std(0), rel=0.15)
-    assert np.abs([np.corrcoef(own[:, c], random[:, c])[0, 1] for c in range(3)]).max() < 0.2
-
-
-def test_zeros_say_nothing_of_any_movie(table: np.ndarray) -> None:
-    nothing = training.knocked_out(table, f"{FULL}(zeros)", MOVIE_ROWS, 1)
-    assert (nothing[3:] == 0).all() and np.array_equal(nothing[:3], table[:3])
-
-
-def test_an_unknown_control_is_refused(table: np.ndarray) -> None:
-    with pytest.raises(ParameterError, match=r"FEATURES='reversed' is not known"):
-        training.knocked_out(table, f"{FULL}(reversed)", MOVIE_ROWS, 1)
+# Starting, watching, codes
 
 
 def test_what_feature_sets_share_starts_alike(job: Job, inputs: Inputs) -> None:
@@ -171,10 +126,10 @@ def test_watching_adds_to_the_curve_and_changes_nothing(job: Job) -> None:
 
 @pytest.mark.parametrize(("column", "code"), [("userId", 15), ("movieId_duplicate", -1), ("genres", 8)])
 def test_codes_without_a_row_are_refused(split: Split, inputs: Inputs, column: str, code: int) -> None:
-    training.check_codes("valid", split, inputs)
+    check_codes("valid", split, inputs)
     split.codes[column].view(-1)[3] = code
     with pytest.raises(HandOffError, match=f"valid-hugectr: column '{column}' has codes from .* Run notebook 06 again"):
-        training.check_codes("valid", split, inputs)
+        check_codes("valid", split, inputs)
 
 
 def test_seen_codes(split: Split, inputs: Inputs) -> None:
@@ -247,6 +202,21 @@ def test_content_tells_new_movies_apart(job: Job, frozen: np.ndarray, inputs: In
     world = replace(job, graph=graph, train=train, monitor=cold, settings=settings)
     assert reached(training.fit(replace(world, frozen=true)), cold) > 0.85
     assert reached(training.fit(replace(world, frozen=none)), cold) < 0.7
+
+
+def test_bfloat16_is_for_products_alone(job: Job, inputs: Inputs) -> None:
+    world = replace(job, train=taste(inputs, 1500, 0), settings=Settings(8, 128, 0.02))
+    exact, rounded = (
+        training.fit(replace(world, settings=replace(world.settings, precision=precision)))
+        for precision in training.PRECISIONS
+    )
+    weights = exact.twin.state_dict(), rounded.twin.state_dict()
+    assert {weight.dtype for weight in weights[1].values()} == {torch.float32}
+    assert any(not torch.equal(weight, weights[1][name]) for name, weight in weights[0].items())
+    valid = taste(inputs, 600, 1)
+    assert abs(reached(exact, valid) - reached(rounded, valid)) < 0.02
+    with pytest.raises(ParameterError, match="PRECISION='half'"):
+        replace(world.settings, precision="half")
 
 
 def test_the_seed_decides_the_run(job: Job, split: Split) -> None:

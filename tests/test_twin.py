@@ -10,10 +10,11 @@ from torch import Tensor
 
 import utils.twin
 from utils.graph import Graph
+from utils.hugectr_adam import HugeCTRAdam
 from utils.models import FEATURE_SETS, MODELS, Inputs
 from utils.shortcuts import joined
 from utils.training import Split, seen_codes
-from utils.twin import HugeCTRAdam, Twin
+from utils.twin import Twin
 
 Encoded = dict[str, np.ndarray]
 FULL = "ids+genres+poster+text"

@@ -15,41 +15,22 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib import metadata as installed
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock
 
-from utils import parameters
+from utils import manifest, parameters
 from utils.atomic import DataFolderError, clear_left_overs, sha256, writing
 from utils.contract import ARTEFACTS, VECTOR, VERSION
+from utils.manifest import HandOffError
 
 __all__ = ["DataFolderError", "HandOffError", "Store", "open_store", "sha256", "writing"]
 
 KEY = b"multimodal-movielens"
 """Key of our JSON in the metadata of a parquet file."""
-PACKAGES = ("pandas", "pyarrow", "torch", "torchvision", "transformers", "nvtabular", "scikit-learn")
-
-
-class HandOffError(RuntimeError):
-    """A file between two notebooks is missing, stale, or not what the contract says."""
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return ``manifest.json`` of a data set's folder, empty where there is none. Raises HandOffError if damaged."""
-    try:
-        entries = json.loads((folder / "manifest.json").read_text())
-        if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
-            raise ValueError("an object of objects was expected")
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:  # Not JSON, not UTF-8, or other JSON than ours.
-        raise HandOffError(f"{folder / 'manifest.json'} is damaged ({error}). Delete it and run 01 again.") from error
-    return entries
 
 
 @dataclass
@@ -70,7 +51,7 @@ class Store:
 
     def manifest(self) -> dict[str, Any]:
         """Return ``manifest.json``: artefact name to its provenance. Empty before the first write."""
-        return read_manifest(self.folder)
+        return manifest.read(self.folder)
 
     def need(self, name: str) -> Path:
         """Check that the artefact exists, is of this data set and seed, and is not stale; return its path.
@@ -85,7 +66,7 @@ class Store:
         entry = entries.get(name)
         if entry is not None:
             self._check_origin(path, entry, again)
-            self._check_fresh(name, entries)
+            manifest.check_fresh(self.folder, name, entries)
         self._inputs[name] = entry.get("sha256") if entry else None
         return path
 
@@ -119,23 +100,6 @@ class Store:
             if theirs != mine:
                 name = {"version": "schema version"}.get(label, label.upper())
                 raise HandOffError(f"{path} was written for {name}={theirs!r}, not {mine!r}. {again}.")
-
-    def _check_fresh(self, name: str, entries: Mapping[str, Any]) -> None:
-        """Raise HandOffError if ``name``, or anything it was made from, is older than its own inputs."""
-        waiting, checked = [name], set()
-        while waiting:
-            name = waiting.pop()
-            checked.add(name)
-            for source, digest in entries.get(name, {}).get("inputs", {}).items():
-                now = entries.get(source, {}).get("sha256")
-                if None not in (digest, now) and digest != now:
-                    artefact, made_from = ARTEFACTS[name], ARTEFACTS[source].path
-                    raise HandOffError(
-                        f"{self.path(name)} was made from an older {made_from}, which has changed since. "
-                        f"Run {artefact.notebook}.ipynb again, and those after it."
-                    )
-                if source not in checked:
-                    waiting.append(source)
 
     def metadata(self, name: str) -> dict[str, Any]:
         """Return what the writer of a parquet artefact said of it (encoder, widths, …)."""
@@ -171,13 +135,13 @@ class Store:
             # A notebook that reads its own files back does not depend on them.
             "inputs": {source: d for source, d in self._inputs.items() if ARTEFACTS[source].notebook != self.notebook},
             "parameters": self.parameters,
-            "packages": _versions(),
+            "packages": manifest.versions(),
             "rows": rows,
             "seconds": round(time.monotonic() - self._mark, 3),
             "sha256": sha256(self.path(name)),
         }
         self._mark = time.monotonic()
-        self._enter(name, entry)
+        manifest.enter(self.folder, name, entry)
 
     def forget(self, name: str) -> None:
         """Remove an artefact of an earlier run and its entry in ``manifest.json``: none may take it for current."""
@@ -187,14 +151,7 @@ class Store:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-        self._enter(name, None)
-
-    def _enter(self, name: str, entry: Mapping[str, Any] | None) -> None:
-        path = self.folder / "manifest.json"
-        with FileLock(self.folder / ".manifest.lock"):
-            entries = {key: value for key, value in (self.manifest() | {name: entry}).items() if value is not None}
-            with writing(path) as temporary:
-                temporary.write_text(json.dumps(entries, indent=1, sort_keys=True, default=str) + "\n")
+        manifest.enter(self.folder, name, None)
 
 
 def open_store(data_dir: str | Path, dataset: str, seed: int, notebook: str, **parameter_values: Any) -> Store:
@@ -270,11 +227,3 @@ def _conform(table: pa.Table, columns: Mapping[str, pa.DataType | str], path: Pa
             raise HandOffError(f"{path}: column {column.name!r} is {column.type}, expected {VECTOR}.")
         fields.append(pa.field(column.name, column.type if kind == VECTOR else kind))
     return table.cast(pa.schema(fields))
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        with contextlib.suppress(installed.PackageNotFoundError):
-            found[package] = installed.version(package)
-    return found

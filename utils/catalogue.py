@@ -5,10 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from utils import etl
 from utils.artefacts import HandOffError, Store
 from utils.contract import LIKED
+from utils.models import Inputs
+from utils.training import Split
+
+_BLOCK = 1 << 20
+"""Rows compared at a time."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +52,8 @@ class Catalogue:
 
 def look_up(codes: Mapping[int, int], values: np.ndarray) -> np.ndarray:
     """Return the code of each of ``values`` int64 [n], OUT_OF_VOCABULARY for those without one."""
-    distinct, inverse = np.unique(values, return_inverse=True)
-    found = np.array([codes.get(value, etl.OUT_OF_VOCABULARY) for value in distinct.tolist()], dtype=np.int64)
-    return found[inverse]
+    place = pc.index_in(pa.array(values), pa.array(codes.keys(), pa.int64())).fill_null(len(codes)).to_numpy()
+    return np.array([*codes.values(), etl.OUT_OF_VOCABULARY], np.int64)[place]
 
 
 def check_alignment(
@@ -57,13 +62,34 @@ def check_alignment(
     """Raise HandOffError unless every encoded row carries the user, the content code and the label of its raw row."""
     content = dict(zip(codes["movieId"].to_pylist(), codes["content_code"].to_pylist(), strict=True))
     wanted = {
-        "userId": look_up(known_users, raw["userId"].to_numpy()),
-        "movieId_duplicate": look_up(content, raw["movieId"].to_numpy()),
-        "label": (raw["rating"].to_numpy() > LIKED).astype(np.float32),
+        "userId": lambda rows: look_up(known_users, rows["userId"].to_numpy()),
+        "movieId_duplicate": lambda rows: look_up(content, rows["movieId"].to_numpy()),
+        "label": lambda rows: rows["rating"].to_numpy() > LIKED,
     }
-    for column, values in wanted.items():
-        if not np.array_equal(values, encoded[column]):
+    for column, of_rows in wanted.items():
+        blocks = [(start, raw.slice(start, _BLOCK)) for start in range(0, raw.num_rows, _BLOCK)]
+        same = len(encoded[column]) == raw.num_rows and all(
+            np.array_equal(of_rows(rows), encoded[column][start : start + _BLOCK]) for start, rows in blocks
+        )
+        if not same:
             raise HandOffError(
                 f"{name}-hugectr does not have the rows of {name}.parquet in the same order: {column} differs. "
                 "Run notebook 06 again."
+            )
+
+
+def check_codes(name: str, split: Split, inputs: Inputs) -> None:
+    """Raise HandOffError for a code that has no row in its table: the split is of another run of notebook 06."""
+    rows = {
+        "userId": inputs.users,
+        "movieId": inputs.movies,
+        "genres": inputs.genres,
+        "movieId_duplicate": inputs.content_rows,
+    }
+    for column, count in rows.items():
+        codes = split.codes[column]
+        if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < count:
+            raise HandOffError(
+                f"{name}-hugectr: column {column!r} has codes from {codes.min()} to {codes.max()}, but its table has "
+                f"the rows 0 to {count - 1}. Run notebook 06 again."
             )

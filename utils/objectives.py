@@ -7,14 +7,20 @@ ROWS = {"like": "train", "rank": "rank"}
 """Objective to the encoded rows of 06 that it is trained on: ratings, or likes among sampled negatives."""
 
 
-def settings(objective: object, epochs: int, rank_epochs: object, batch_size: int, rate: float) -> dict[str, Settings]:
-    """Return the settings of each objective asked for: "like", "rank" or "both". Raises ParameterError."""
+def settings(
+    objective: object, epochs: int, rank_epochs: object, batch_size: int, rate: float, precision: str = "auto"
+) -> dict[str, Settings]:
+    """Return the settings of each objective asked for: "like", "rank" or "both". Raises ParameterError.
+
+    A ``precision`` of "auto" is float32, as HugeCTR's.
+    """
     parameters.choice("OBJECTIVE", objective, negatives.OBJECTIVES)
     parameters.whole("RANK_EPOCHS", rank_epochs)
     assert isinstance(rank_epochs, int), "checked above"
     passes = {"like": epochs, "rank": rank_epochs}
     wanted = ROWS if objective == "both" else [str(objective)]
-    return {name: Settings(passes[name], batch_size, rate) for name in wanted}
+    products = "float32" if precision == "auto" else precision
+    return {name: Settings(passes[name], batch_size, rate, products) for name in wanted}
 
 
 def tag(model: str, objective: str) -> str:

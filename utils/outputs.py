@@ -1,8 +1,8 @@
 """Copy outputs of executed notebooks into the committed ones: ``python -m utils.outputs [DATASET]`` (``make outputs``).
 
 Readers on the web see the notebooks as they are committed, so these carry the outputs of one complete
-run on the default data: nothing that only that run's machine or moment knows (paths, times, progress
-bars), and nothing from code that has changed since. All notebooks are checked before the first is written.
+run on the default data: nothing that only that run's machine or moment knows (paths, times, addresses,
+progress bars), and nothing from code that has changed since. All notebooks are checked before the first is written.
 """
 
 import argparse
@@ -27,6 +27,7 @@ PICTURES = {"docs/images/ablation.png": "plots.ablation(", "docs/images/shelf.pn
 LARGEST = 300 * 1024
 """Bytes that a committed notebook may have."""
 _WIDGET = "application/vnd.jupyter.widget-view+json"
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _PROGRESS = re.compile(r"\r|\d+%\|")
 
 
@@ -87,10 +88,22 @@ def serialised(notebook: NotebookNode) -> str:
     return nbformat.writes(notebook, version=nbformat.NO_CONVERT).rstrip("\n") + "\n"
 
 
+def without_widgets(outputs: list[NotebookNode]) -> Iterator[NotebookNode]:
+    """Yield outputs without progress bars, and a widget that has a sentence for readers as that sentence."""
+    for output in outputs:
+        data = output.get("data", {})
+        if _WIDGET not in data:
+            yield output
+        elif data.get("text/plain") == NO_WIDGETS:
+            kept = copy.deepcopy(output)
+            del kept.data[_WIDGET]  # Its state is not kept; what stands for it is.
+            yield kept
+
+
 def _cleaned(outputs: list[NotebookNode], where: str) -> Iterator[NotebookNode]:
     """Yield what is worth keeping; neighbouring pieces of one stream become one."""
     stream: NotebookNode | None = None
-    for output in outputs:
+    for output in without_widgets(outputs):
         if output.output_type == "error":
             raise OutputsError(f"{where} failed: {output.ename}: {output.evalue}. Mend it, then make run")
         if output.output_type == "stream":
@@ -103,15 +116,14 @@ def _cleaned(outputs: list[NotebookNode], where: str) -> Iterator[NotebookNode]:
             else:
                 stream.text += output.text
             continue
-        if _WIDGET in output.data and output.data.get("text/plain") != NO_WIDGETS:  # A progress bar.
-            continue
         if stream is not None:
             yield stream
             stream = None
         kept = copy.deepcopy(output)
-        kept.data.pop(_WIDGET, None)  # Its state is not kept; what stands for it is.
         if "text/html" in kept.data:
             kept.data.pop("text/latex", None)  # Shown by no viewer that can show the other, and as large.
+        if "text/plain" in kept.data:
+            kept.data["text/plain"] = _ADDRESS.sub("", kept.data["text/plain"])
         yield kept
     if stream is not None:
         yield stream

@@ -43,21 +43,9 @@ def top_k(
         stop = min(start + block, n_users)
         # A copy, because the caller may hand out a view of a table it keeps.
         part = np.array(score_block(start, stop), np.float32)
-        if part.ndim != 2 or len(part) != stop - start or np.isnan(part).any():
-            raise EvaluationError(
-                f"Scores of users {start} to {stop - 1} have shape {part.shape} or hold nan: expected "
-                f"[{stop - start}, movies] numbers. Check the model's output, or train with a lower learning rate."
-            )
-        rows, known = (
-            np.repeat(np.arange(stop - start), np.diff(indptr[start : stop + 1])),
-            indices[indptr[start] : indptr[stop]],
-        )
-        if known.min(initial=0) < 0 or known.max(initial=-1) >= part.shape[1]:
-            raise EvaluationError(
-                f"seen holds movies {known.min()} to {known.max()}, but scores have {part.shape[1]} columns: "
-                "give column numbers, not movieIds."
-            )
-        part[rows, known] = -np.inf
+        counts, known = np.diff(indptr[start : stop + 1]), indices[indptr[start] : indptr[stop]]
+        _check_block(part, known, start, stop)
+        part[np.repeat(np.arange(stop - start), counts), known] = -np.inf
         if candidates is not None:
             part[:, ~np.asarray(candidates, bool)] = -np.inf
         best = _best(part, min(k, part.shape[1]))
@@ -65,6 +53,19 @@ def top_k(
         items[start:stop, : best.shape[1]] = np.where(values == -np.inf, -1, best)
         scores[start:stop, : best.shape[1]] = values
     return items, scores
+
+
+def _check_block(scores: np.ndarray, known: np.ndarray, start: int, stop: int) -> None:
+    if scores.ndim != 2 or len(scores) != stop - start or np.isnan(scores).any():
+        raise EvaluationError(
+            f"Scores of users {start} to {stop - 1} have shape {scores.shape} or hold nan: expected "
+            f"[{stop - start}, movies] numbers. Check the model's output, or train with a lower learning rate."
+        )
+    if known.min(initial=0) < 0 or known.max(initial=-1) >= scores.shape[1]:
+        raise EvaluationError(
+            f"seen holds movies {known.min()} to {known.max()}, but scores have {scores.shape[1]} columns: "
+            "give column numbers, not movieIds."
+        )
 
 
 def _best(scores: np.ndarray, k: int) -> np.ndarray:

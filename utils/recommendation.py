@@ -55,15 +55,21 @@ class Recommender:
     def lists(self, twin: Twin, k: int, candidates: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Return the ``k`` best movies of every user: positions in the catalogue int64 [users, k] and scores.
 
-        Movies the user has in train are left out. ``candidates`` bool [movies] restricts the pool. Scores are
-        probabilities; for users without a rating in train see ``_known_or_lately``.
+        Movies the user has in train are left out. ``candidates`` bool [movies] restricts the pool; no other movie is
+        scored. Scores are probabilities; for users without a rating in train see ``_known_or_lately``.
         """
-
-        scores_of = training.catalogue_scorer(twin, self.catalogue.codes)
+        codes = self.catalogue.codes
+        pool = codes if candidates is None else {name: values[candidates] for name, values in codes.items()}
+        scores_of = training.catalogue_scorer(twin, pool)
 
         def block(start: int, stop: int) -> np.ndarray:
-            codes = self.user_codes[start:stop]
-            return self._known_or_lately(codes, scores_of(codes))
+            users = self.user_codes[start:stop]
+            scores = scores_of(users)
+            if candidates is not None:
+                whole = np.full((len(users), len(self.catalogue)), -np.inf, np.float32)
+                whole[:, candidates] = scores
+                scores = whole
+            return self._known_or_lately(users, scores)
 
         return self.ranked(block, k, candidates)
 

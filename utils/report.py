@@ -25,6 +25,7 @@ from pygments.formatters import HtmlFormatter
 from utils import runner
 from utils.artefacts import writing
 from utils.atomic import clear_left_overs
+from utils.outputs import without_widgets
 from utils.parameters import ParameterError, dataset_name
 from utils.runner import ROOT
 
@@ -141,7 +142,7 @@ def _settled(notebook: NotebookNode) -> NotebookNode:
     copy.metadata.pop("widgets", None)
     for cell in copy.cells:
         if cell.cell_type == "code":
-            cell.outputs = [o for o in cell.outputs if not any("jupyter.widget" in kind for kind in o.get("data", {}))]
+            cell.outputs = list(without_widgets(cell.outputs))
             for output in cell.outputs:
                 if output.output_type == "stream":
                     output.text = re.sub(r"[^\n]*\r(?!\n)", "", output.text)

@@ -25,7 +25,8 @@ import papermill
 import yaml
 from nbclient.exceptions import DeadKernelError
 
-from utils import artefacts
+from utils import manifest
+from utils.atomic import sha256
 from utils.contract import ARTEFACTS
 from utils.parameters import ParameterError, dataset_name
 
@@ -128,8 +129,8 @@ def _imported(source: str, root: Path) -> Iterable[Path]:
 
 def _state(step: Step, data: Path, root: Path) -> dict[str, Any]:
     """What a run of this step depends on and made, as of now. ``data`` is DATA_DIR/DATASET."""
-    manifest = artefacts.read_manifest(data)
-    written = {name: manifest[name] for name in step.writes if name in manifest}
+    entries = manifest.read(data)
+    written = {name: entries[name] for name in step.writes if name in entries}
     inputs = {name for entry in written.values() for name in entry["inputs"]}
     outside = {}
     for name, value in step.given.items():
@@ -141,7 +142,7 @@ def _state(step: Step, data: Path, root: Path) -> dict[str, Any]:
         "code": code_of(step, root),
         "parameters": {**step.defaults, **step.given},
         "outside": outside,
-        "inputs": {name: manifest.get(name, {}).get("sha256") for name in sorted(inputs)},
+        "inputs": {name: entries.get(name, {}).get("sha256") for name in sorted(inputs)},
         "outputs": {name: entry["sha256"] for name, entry in sorted(written.items())},
     }
 
@@ -159,9 +160,7 @@ def is_done(step: Step, executed: Path, data: Path, root: Path = ROOT) -> bool:
     if sorted(record["outputs"]) != sorted(name for name in step.writes if name in record["outputs"]):
         return False
     paths = {name: data / ARTEFACTS[name].path for name in record["outputs"]}
-    return all(
-        paths[name].exists() and artefacts.sha256(paths[name]) == digest for name, digest in record["outputs"].items()
-    )
+    return all(paths[name].exists() and sha256(paths[name]) == digest for name, digest in record["outputs"].items())
 
 
 def run(step: Step, executed: Path, data: Path, root: Path = ROOT) -> None:
@@ -250,7 +249,7 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    except (ParameterError, artefacts.HandOffError, OSError) as error:
+    except (ParameterError, manifest.HandOffError, OSError) as error:
         print(f"FAILED: {error}", file=sys.stderr)
         return 1
     return 0

@@ -19,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from utils import artefacts
 from utils.etl import OUT_OF_VOCABULARY
 from utils.graph import Layer
+from utils.training import SCORE_ROWS
 from utils.twin import Twin
 
 OPSETS = (helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 4))
@@ -104,8 +105,12 @@ def _layer(build: _Builder, layer: Layer, twin: Twin) -> None:
 def predict(path: Path, users: np.ndarray, movies: np.ndarray) -> np.ndarray:
     """Return the probabilities float32 [n] of raw ``users`` and ``movies`` int64 [n], by onnxruntime."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    feeds = {"userId": users.astype(np.int64), "movieId": movies.astype(np.int64)}
-    return session.run(["probability"], feeds)[0]
+    scores = np.empty(len(users), np.float32)
+    for start in range(0, len(users), SCORE_ROWS):
+        rows = slice(start, start + SCORE_ROWS)
+        feeds = {"userId": users[rows].astype(np.int64), "movieId": movies[rows].astype(np.int64)}
+        scores[rows] = session.run(["probability"], feeds)[0]
+    return scores
 
 
 def check(path: Path, users: np.ndarray, movies: np.ndarray, scores: np.ndarray, tolerance: float = 1e-5) -> float:

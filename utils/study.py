@@ -5,47 +5,39 @@ rows are the raw rows they claim to be. ``utils.tuning`` chooses its settings, `
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
-from utils import baselines, calibration, checkpoints, comparisons, etl, evaluation, missing, ranking, training, tuning
+from utils import baselines, checkpoints, comparisons, etl, evaluation, knock_outs, missing, ranking, training, tuning
 from utils.artefacts import Store
-from utils.catalogue import Catalogue, check_alignment, look_up
+from utils.catalogue import Catalogue, check_alignment, check_codes, look_up
 from utils.content import ContentTable, content_table
 from utils.models import MODELS, Inputs
 from utils.objectives import ROWS, tag
 from utils.recommendation import Recommender, among, judged, positions
+from utils.study_results import Results
 from utils.training import Run, Settings, Split
 
 K = 10
 
 
-@dataclass
-class Study:
-    """Runs of one data set: ``rows`` of metrics, ``history`` of learning, and what every run scored.
-
-    ``scores`` are float32 [n] by (tag, features, seed, split); ``ndcg`` are (users, NDCG@10 of each) by (tag,
-    features, seed, slice). ``settings`` are by objective, ``tuned`` rows of ``tuning.tune`` by (objective, features).
-    """
+@dataclass(kw_only=True)
+class Study(Results):
+    """Runs of one data set, with what all of them share; what they leave is added to its ``Results``."""
 
     store: Store
     inputs: Inputs
     features: pa.Table
     codes: pa.Table
     content: ContentTable
-    settings: Mapping[str, Settings]
     trainer: str
     split_name: str
     half_life: float | None
-    raw: dict[str, pa.Table]
-    splits: dict[str, Split]
-    masks: dict[str, dict[str, np.ndarray]]
     catalogue: Catalogue
     users: np.ndarray
     user_codes: np.ndarray
@@ -53,11 +45,6 @@ class Study:
     judged: np.ndarray
     """Places of the users whose lists are judged (``recommendation.judged``)."""
     fit: Callable[[training.Job, Path], Run]
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    history: list[dict[str, Any]] = field(default_factory=list)
-    scores: dict[tuple[str, str, int, str], np.ndarray] = field(default_factory=dict)
-    ndcg: dict[tuple[str, str, int, str], tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
-    tuned: dict[tuple[str, str], list[dict[str, Any]]] = field(default_factory=dict)
 
     @classmethod
     def open(
@@ -80,13 +67,13 @@ class Study:
         )
         raw = {name: store.read(name) for name in ("train", "valid", "cold")}
         wanted = [*raw, *(ROWS[name] for name in settings if ROWS[name] not in raw)]
-        encoded = {name: etl.read_encoded(store, f"{name}-hugectr", most) for name in wanted}
-        known = etl.vocabulary(store, "userId")
-        for name, table in raw.items():
-            check_alignment(name, table, encoded[name], codes, known)
-        splits = {name: Split.of(columns) for name, columns in encoded.items()}
-        for name, split in splits.items():
-            training.check_codes(name, split, inputs)
+        known, splits = etl.vocabulary(store, "userId"), {}
+        for name in wanted:
+            columns = etl.read_encoded(store, f"{name}-hugectr", most)
+            if name in raw:
+                check_alignment(name, raw[name], columns, codes, known)
+            splits[name] = Split.of(columns)
+            check_codes(name, splits[name], inputs)
         users = np.unique(np.concatenate([table["userId"].to_numpy() for table in raw.values()]))
         catalogue, user_codes = Catalogue.of(store, movies, codes, most), look_up(known, users).astype(np.int32)
         half_life = layout.get("half_life")
@@ -137,7 +124,9 @@ class Study:
     def _frozen(self, features: str, seed: int) -> np.ndarray:
         gaps = missing.parse(features)
         if gaps is None:
-            return training.knocked_out(self.content.vectors, features, self.catalogue.codes["movieId_duplicate"], seed)
+            return knock_outs.knocked_out(
+                self.content.vectors, features, self.catalogue.codes["movieId_duplicate"], seed
+            )
         known = np.unique(self.raw["train"]["movieId"].to_numpy())
         return content_table(missing.hide(self.features, known, *gaps, seed), self.codes).vectors
 
@@ -225,65 +214,6 @@ class Study:
 
     def _pairs(self, part: str) -> tuple[np.ndarray, np.ndarray]:
         return positions(self.users, self.catalogue, self.raw[part])
-
-    def differences(
-        self,
-        name: str,
-        feature_sets: list[str],
-        seeds: list[int],
-        against: str = "ids",
-        slices: Sequence[str] = ("warm", "cold"),
-    ) -> pd.DataFrame:
-        """Return the paired AUC differences of feature sets from ``against``, by slice, with intervals and Holm's p.
-
-        ``name`` is the tag of the model. Differences are of the same rows, averaged over seeds; intervals resample
-        users (see ``comparisons``). Slices without rows are left out.
-        """
-        tables = []
-        for part, masks in self.masks.items():
-            for slice_name in [name for name in masks if name in slices]:
-                mask = masks[slice_name]
-                scores = {
-                    one: [self.scores[name, one, seed, part][mask] for seed in seeds]
-                    for one in dict.fromkeys([against, *feature_sets])
-                }
-                label, user = self.splits[part].label.numpy()[mask], self.raw[part]["userId"].to_numpy()[mask]
-                found = comparisons.paired_differences(user, label, scores, against)
-                found.insert(0, "slice", slice_name)
-                tables.append(found)
-        return pd.concat(tables, ignore_index=True)
-
-    def metrics(self, model: str | None = None, gaps: bool = False) -> pd.DataFrame:
-        """Return the rows so far, of one ``model`` (a tag) or all; those of hidden content only where ``gaps``."""
-        table = evaluation.metrics_table(self.rows)
-        wanted = [gaps or missing.parse(name) is None for name in table["features"]]
-        return table[wanted & ((table["model"] == model) | (model is None))]
-
-    def reliability(self, name: str, features: str, seed: int) -> dict[str, pd.DataFrame]:
-        """Return the reliability curve (``calibration.reliability``) of a run by slice, warm and cold."""
-        return {
-            comparisons.SLICES[part]: calibration.reliability(
-                self.raw[part]["userId"].to_numpy(),
-                self.splits[part].label.numpy(),
-                self.scores[name, features, seed, part],
-            )
-            for part in self.masks
-            if self.masks[part]
-        }
-
-    def better_ranker(self, model: str, features: str) -> str:
-        """Return the objective with the higher NDCG@10 on the part of train set aside; untuned, the last one given."""
-        best = {one: rows[0] for one in self.settings if (rows := self.tuned.get((tag(model, one), features)))}
-        if len(best) < len(self.settings):
-            return list(self.settings)[-1]
-        return max(best, key=lambda one: np.nan_to_num(best[one]["tuning_ndcg@10"], nan=-1.0))
-
-    def predictions(self, model: str, features: str, seed: int, name: str) -> pa.Table:
-        """Return one row a rating of split ``name``: userId, movieId, rating, label, score."""
-        table = self.raw[name].select(["userId", "movieId", "rating"])
-        label = self.splits[name].label.numpy()
-        scores = self.scores[model, features, seed, name]
-        return table.append_column("label", pa.array(label)).append_column("score", pa.array(scores))
 
 
 def _base(features: str) -> str:

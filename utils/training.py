@@ -14,14 +14,13 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from utils import memory, parameters
-from utils.artefacts import HandOffError
 from utils.evaluation import auc
 from utils.graph import Graph
+from utils.hugectr_adam import HugeCTRAdam
+from utils.knock_outs import KNOCK_OUTS
 from utils.models import FEATURE_SETS, MODELS, Inputs
-from utils.twin import HugeCTRAdam, Twin
+from utils.twin import Twin
 
-KNOCK_OUTS = ("shuffled", "random", "zeros")
-"""Controls for a feature set with content: vectors of other movies, noise of the same widths, or nothing."""
 SCORE_ROWS = 1 << 16
 """Rows scored at a time."""
 GRID_NUMBERS = 1 << 24
@@ -30,30 +29,35 @@ MONITOR_ROWS = 1 << 16
 """Rows that a learning curve is measured on after each epoch; nothing is decided by it."""
 
 
+PRECISIONS = ("float32", "bfloat16")
+
+
 @dataclass(frozen=True)
 class Settings:
-    """How a twin is trained."""
+    """How a twin is trained. ``precision`` (of PRECISIONS) is that of products; weights are float32 in any case."""
 
     epochs: int
     batch_size: int
     learning_rate: float
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
-        """Raise ParameterError for a learning rate that cannot be used; ``check_parameters`` checks the rest."""
+        """Raise ParameterError for what cannot be used; ``check_parameters`` checks the rest."""
         parameters.fraction("LEARNING_RATE", self.learning_rate, zero=False)
+        parameters.choice("PRECISION", self.precision, PRECISIONS)
 
 
 @dataclass(frozen=True)
 class Split:
-    """One encoded split of n rows: ``codes`` column to int32 [n] or [n, items]; ``label`` float32 [n]."""
+    """One encoded split of n rows: ``codes`` column to integers [n] or [n, items]; ``label`` float32 [n]."""
 
     codes: Mapping[str, Tensor]
     label: Tensor
 
     @classmethod
     def of(cls, columns: Mapping[str, np.ndarray]) -> "Split":
-        """Take the arrays of ``etl.read_encoded``."""
-        tensors = {name: torch.from_numpy(np.array(values)) for name, values in columns.items()}
+        """Take the arrays of ``etl.read_encoded``; those that may be written to are not copied."""
+        tensors = {name: torch.from_numpy(np.require(values, None, ["C", "W"])) for name, values in columns.items()}
         return cls({name: value for name, value in tensors.items() if name != "label"}, tensors["label"])
 
     def __len__(self) -> int:
@@ -86,6 +90,7 @@ def check_parameters(
     batch_size: object,
     seeds: object,
     num_procs: object,
+    precision: object,
 ) -> tuple[str, list[str], list[int]]:
     """Return the trainer to use, the feature sets and the seeds, or raise ParameterError."""
     parameters.choice("TRAINER", trainer, ("auto", "hugectr", "torch"))
@@ -93,6 +98,7 @@ def check_parameters(
     parameters.whole("EPOCHS", epochs)
     parameters.whole("BATCH_SIZE", batch_size)
     parameters.whole("NUM_PROCS", num_procs)
+    parameters.choice("PRECISION", precision, ("auto", *PRECISIONS))
     wanted = [name.strip() for name in features.split(",")] if isinstance(features, str) else features
     known = list(FEATURE_SETS)
     known += [f"{name}({knock_out})" for name in FEATURE_SETS[2:] for knock_out in KNOCK_OUTS]
@@ -109,7 +115,13 @@ def check_parameters(
         parameters.whole("SEEDS", seed, least=0, most=2**32 - 1)
     if len(set(chosen)) != len(chosen):
         raise parameters.ParameterError(f"SEEDS={seeds!r} must be a list of different whole numbers.")
-    return _trainer(str(trainer)), list(wanted), list(chosen)
+    found = _trainer(str(trainer))
+    if found == "hugectr" and precision == "bfloat16":
+        raise parameters.ParameterError(
+            'PRECISION="bfloat16" is for the PyTorch model; HugeCTR is run in float32. Set PRECISION="auto" or '
+            'TRAINER="torch".'
+        )
+    return found, list(wanted), list(chosen)
 
 
 def _trainer(wanted: str) -> str:
@@ -124,51 +136,14 @@ def _trainer(wanted: str) -> str:
     return "hugectr" if wanted != "torch" and has_hugectr and has_gpu else "torch"
 
 
-def knocked_out(vectors: np.ndarray, features: str, movie_rows: np.ndarray, seed: int) -> np.ndarray:
-    """Return the frozen table for a feature set: itself, or with the movies' rows shuffled, random or zero.
-
-    ``vectors`` float32 [rows, width]; ``movie_rows`` are the rows of movies. Random vectors are normal with
-    each column's own mean and deviation. Raises ParameterError for another knock-out.
-    """
-    if "(" not in features:
-        return vectors
-    knock_out = features.rpartition("(")[2].removesuffix(")")
-    parameters.choice("FEATURES", knock_out, KNOCK_OUTS)
-    generator, table = np.random.default_rng(seed), vectors.copy()
-    if knock_out == "shuffled":
-        table[movie_rows] = vectors[generator.permutation(movie_rows)]
-    elif knock_out == "random":
-        own = vectors[movie_rows]
-        table[movie_rows] = generator.normal(own.mean(0), own.std(0), own.shape).astype(np.float32)
-    else:
-        table[movie_rows] = 0
-    return table
-
-
-def check_codes(name: str, split: Split, inputs: Inputs) -> None:
-    """Raise HandOffError for a code that has no row in its table: the split is of another run of notebook 06."""
-    rows = {
-        "userId": inputs.users,
-        "movieId": inputs.movies,
-        "genres": inputs.genres,
-        "movieId_duplicate": inputs.content_rows,
-    }
-    for column, count in rows.items():
-        codes = split.codes[column]
-        if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < count:
-            raise HandOffError(
-                f"{name}-hugectr: column {column!r} has codes from {codes.min()} to {codes.max()}, but its table has "
-                f"the rows 0 to {count - 1}. Run notebook 06 again."
-            )
-
-
 def seen_codes(train: Split, inputs: Inputs) -> dict[str, Tensor]:
     """Column to bool [rows]: true where training reads that row of the column's table."""
     rows = {"userId": inputs.users, "movieId": inputs.movies, "genres": inputs.genres}
     seen = {}
     for column, count in rows.items():
         seen[column] = torch.zeros(count, dtype=torch.bool)
-        seen[column][train.codes[column].unique().long()] = True
+        for rows in train.codes[column].split(SCORE_ROWS):
+            seen[column][rows.long()] = True
     return seen
 
 
@@ -227,7 +202,9 @@ def fit(job: Job, rank: int = 0, ranks: int = 1, watch: Callable[[Twin], Mapping
         started, total, rows = time.monotonic(), 0.0, 0
         for codes, label in _batches(job, shuffle, rank, ranks):
             codes, label = {name: values.to(device) for name, values in codes.items()}, label.to(device)
-            loss = nn.functional.binary_cross_entropy_with_logits(module(codes), label)
+            with torch.autocast(device.type, torch.bfloat16, enabled=job.settings.precision == "bfloat16"):
+                logits = module(codes)
+            loss = nn.functional.binary_cross_entropy_with_logits(logits.float(), label)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

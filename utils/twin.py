@@ -1,6 +1,6 @@
 """The PyTorch twin: a module built from the same ``Graph`` as the HugeCTR script, with HugeCTR's meaning.
 
-Initialisations, optimiser and evaluation follow HugeCTR 25.03: embeddings U(-0.05, 0.05);
+Initialisations and evaluation follow HugeCTR 25.03 (the optimiser: ``utils.hugectr_adam``): embeddings U(-0.05, 0.05);
 InnerProduct W ~ N(0, sqrt(2 / (in + out)) / 0.87962566) and b ~ N(0, 1 / sqrt(out)); rows that
 training never touched read as zero in evaluation.
 """
@@ -111,7 +111,7 @@ class Twin(nn.Module):
         return cast(nn.Linear, self.linears[top])
 
     def _look_up(self, slot: Slot, keys: Tensor) -> Tensor:
-        rows = self.table(slot.column)(keys)
+        rows = self.table(slot.column)(keys if keys.dtype.itemsize >= 4 else keys.int())
         return rows.sum(-2) if slot.most_items > 1 else rows
 
     def _run(
@@ -191,9 +191,10 @@ class Twin(nn.Module):
 def _product(values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return ``values`` [..., in] times ``weight`` [out, in] transposed, plus ``bias`` [out]: [..., out].
 
-    A CPU leaves large ones to oneDNN: PyTorch's own choice for float32, MKL, reaches half of its speed on AMD's CPUs.
+    A CPU leaves large ones to oneDNN: PyTorch's own choice for float32, MKL, reaches half of its speed on AMD's CPUs
+    (for bfloat16 it is oneDNN).
     """
-    large = values.numel() * len(weight) >= ONE_DNN_FROM
+    large = values.numel() * len(weight) >= ONE_DNN_FROM and not torch.is_autocast_enabled(values.device.type)
     if large and values.device.type == "cpu" and torch.backends.mkldnn.is_available():
         return nn.functional.linear(values.to_mkldnn(), weight, bias).to_dense()
     return nn.functional.linear(values, weight, bias)
@@ -243,29 +244,3 @@ def _linear(width_in: int, layer: Layer, generator: torch.Generator) -> nn.Linea
         linear.weight.normal_(0, math.sqrt(2 / (width_in + width_out)) / 0.87962566, generator=generator)
         linear.bias.normal_(0, 1 / math.sqrt(width_out), generator=generator)
     return linear
-
-
-def adam_eps(step: int) -> float:
-    """Return PyTorch's eps for step ``step`` (from 1) that makes its Adam HugeCTR's; see ``HugeCTRAdam``."""
-    return 1e-7 / math.sqrt(1 - 0.999**step)
-
-
-class HugeCTRAdam(torch.optim.Adam):
-    """Adam as HugeCTR steps it: lr * sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(v) + eps), eps 1e-7.
-
-    PyTorch adds eps after the bias correction of v, so its eps is set to 1e-7 / sqrt(1 - b2^t) before
-    step t, which makes the two formulas equal. Like HugeCTR's ``Update_t.Global``, moments of rows
-    that are absent from a batch decay.
-    """
-
-    def __init__(self, parameters: "list[nn.Parameter]", lr: float) -> None:
-        super().__init__(parameters, lr=lr, betas=(0.9, 0.999), eps=1e-7, fused=True)
-        self._steps = 0
-
-    # Adam's step may be given a closure that computes the loss; nothing here gives one.
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Take one step."""
-        self._steps += 1
-        for group in self.param_groups:
-            group["eps"] = adam_eps(self._steps)
-        super().step(closure)

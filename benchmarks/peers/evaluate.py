@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmarks.peers.problem import PeerError, Problem, arguments, digest, read_problem, read_table
-from utils.artefacts import HandOffError, read_manifest, writing
+from utils import manifest
+from utils.artefacts import HandOffError, writing
 from utils.contract import LIKED
 from utils.evaluation import REPLICATES, metrics_table, ranking_rows
 
@@ -36,7 +37,7 @@ def peer_rows(lists: Path, folder: Path, k: int = 10, replicates: int = REPLICAT
     if made_from != digest(folder):
         raise PeerError(f"{lists} was made from another train.parquet than {folder}'s. Run benchmarks.peers.run again.")
     problem = read_problem(folder)
-    split = read_manifest(folder).get("train", {}).get("parameters", {}).get("SPLIT", "random")
+    split = manifest.read(folder).get("train", {}).get("parameters", {}).get("SPLIT", "random")
     relevant = {name: _likes(problem, folder, held_out) for name, held_out in HELD_OUT.items()}
     rows = []
     for key in table.group_by(list(KEYS), use_threads=False).aggregate([]).to_pylist():

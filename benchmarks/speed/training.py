@@ -17,8 +17,9 @@ from benchmarks.speed.child import timed
 from benchmarks.speed.harness import Case
 from utils import models, training
 from utils.evaluation import auc
+from utils.hugectr_adam import adam_eps
 from utils.training import Job, Settings, Split
-from utils.twin import Twin, adam_eps
+from utils.twin import Twin
 
 RESERVED = 3
 """Codes below the first user, movie or genre: padding, null, out of vocabulary."""
@@ -108,7 +109,7 @@ def _fit_plain(job: Job) -> tuple[float, Plain]:
     """Train one epoch; return its seconds and the model.
 
     Batches are cut from a shuffled order: a DataLoader, which collates row by row, would only be slower. Adam's eps is
-    HugeCTR's (``utils.twin.HugeCTRAdam``): with PyTorch's own the AUC after one epoch differs by 0.002.
+    HugeCTR's (``utils.hugectr_adam.HugeCTRAdam``): with PyTorch's own the AUC after one epoch differs by 0.002.
     """
     model = Plain(job)
     model.start_as(job.twin())
@@ -150,15 +151,16 @@ def _flop(job: Job) -> float:
 
 def _best_epoch(
     fit: Callable[[Job], tuple[float, Any]], scores: Callable[[Any, Split], np.ndarray],
-    batch_sizes: Sequence[int], rows: int, **arguments: int,
+    batch_sizes: Sequence[int], rows: int, precision: str = "float32", **arguments: int,
 ) -> dict[str, Any]:  # fmt: skip
     """Train one epoch at each batch size; return the fastest, and the AUC of each on rows held out."""
     job, held = _job(rows, **arguments)
-    fit(replace(job, train=job.train.head(WARM_UP * batch_sizes[0]), settings=Settings(1, batch_sizes[0], RATE)))
+    warm_up = job.train.head(WARM_UP * batch_sizes[0])
+    fit(replace(job, train=warm_up, settings=Settings(1, batch_sizes[0], RATE, precision)))
     seconds, reached = {}, {}
     for size in batch_sizes:
         with timed():
-            seconds[size], model = fit(replace(job, settings=Settings(1, size, RATE)))
+            seconds[size], model = fit(replace(job, settings=Settings(1, size, RATE, precision)))
         reached[str(size)] = auc(held.label.numpy(), scores(model, held))
     best = min(seconds, key=lambda size: seconds[size])
     flop = _flop(replace(job, settings=Settings(1, best, RATE)))
@@ -170,8 +172,13 @@ def ours(**arguments: Any) -> dict[str, Any]:
     return _best_epoch(_fit_ours, training.score, **arguments)
 
 
+def ours_bfloat16(**arguments: Any) -> dict[str, Any]:
+    """The same with PRECISION="bfloat16"."""
+    return ours(precision="bfloat16", **arguments)
+
+
 def plain(**arguments: Any) -> dict[str, Any]:
-    """Train the plain model."""
+    """Train the plain model, in float32."""
     return _best_epoch(_fit_plain, _plain_scores, **arguments)
 
 
@@ -187,11 +194,14 @@ _ML_25M = {"users": 162_541, "movies": 59_047, "content_rows": 62_423, "width": 
 _TINY = {"users": 300, "movies": 150, "content_rows": 160, "width": 32}
 
 
-def _case(against: str, batch_sizes: Sequence[int], at_least: float, **arguments: int) -> Case:
+def _case(
+    against: str, batch_sizes: Sequence[int], at_least: float, precision: str = "float32", **arguments: int
+) -> Case:
+    in_bfloat16 = precision == "bfloat16"
     return Case(
         stage="07 training",
-        against=against,
-        ours=f"{__name__}:ours",
+        against=against + ('; ours with PRECISION="bfloat16"' if in_bfloat16 else ""),
+        ours=f"{__name__}:ours" + ("_bfloat16" if in_bfloat16 else ""),
         other=f"{__name__}:plain",
         at_least=at_least,
         arguments={"batch_sizes": list(batch_sizes), **arguments},
@@ -202,11 +212,15 @@ def _case(against: str, batch_sizes: Sequence[int], at_least: float, **arguments
 
 _AT_2048 = "plain PyTorch twin (every row's content gathered and multiplied), dense Adam, batch 2,048"
 _AT_BEST = "the same, each at its fastest batch of 2,048 to 65,536"
+_BATCHES = [2048, 8192, 16_384, 32_768, 65_536]
 CASES = (
     _case(_AT_2048, [2048], 3, rows=1_000_000, held_out=200_000, **_ML_25M),
-    _case(_AT_BEST, [2048, 8192, 16_384, 32_768, 65_536], 4, rows=1_000_000, held_out=200_000, **_ML_25M),
+    _case(_AT_BEST, _BATCHES, 4, rows=1_000_000, held_out=200_000, **_ML_25M),
+    _case(_AT_2048, [2048], 3, "bfloat16", rows=1_000_000, held_out=200_000, **_ML_25M),
+    _case(_AT_BEST, _BATCHES, 4, "bfloat16", rows=1_000_000, held_out=200_000, **_ML_25M),
 )
 SMALL = (
     _case(_AT_2048, [64], 0, rows=20_000, held_out=20_000, **_TINY),
     _case(_AT_BEST, [64, 128], 0, rows=20_000, held_out=20_000, **_TINY),
+    _case(_AT_2048, [64], 0, "bfloat16", rows=20_000, held_out=20_000, **_TINY),
 )

@@ -9,33 +9,29 @@ nothing kept for more than six months, and a separate agreement for what the ter
 """
 
 import hashlib
-import math
 import os
 import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any
 
 from utils import images
 from utils.answers import Answer, Answers
-from utils.fetcher import Fetcher, Reply, Site
+from utils.fetcher import Fetcher, Site
 from utils.movie import Movie
 from utils.parameters import ParameterError
 from utils.providers import Missing, NotGiven, Picture, Provider, Refused, Synopsis
 from utils.providers.client import DAY, Client, base_url, imdb_of, json_object, none_to_give
 from utils.providers.local import clean
 from utils.providers.tmdb_match import best_match, same_movie
+from utils.providers.tmdb_replies import check_id, image_width, is_language, text_of, why_nothing
 
 API_URL = "https://api.themoviedb.org"
 IMAGE_URL = "https://image.tmdb.org"
 ATTRIBUTION = "This product uses the TMDB API but is not endorsed or certified by TMDB."
 MOST_DAYS = 180
 """What TMDB answered is deleted after so many days: its terms allow six months."""
-WIDTHS = (92, 154, 185, 342, 500, 780)
-"""Widths of posters on the image host, in pixels; beside them there is "original"."""
-_NO_SUCH = 34
-"""TMDB's status_code for "The resource you requested could not be found"."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +78,9 @@ class Tmdb(Provider):
     def synopsis(self, movie: Movie) -> Synopsis:
         """Return the overview in English, else in the movie's language, else its tagline."""
         record = self._record(movie)
-        text, detail, attempts = clean(_text(record.facts, "overview")), record.found_by, record.attempts
+        text, detail, attempts = clean(text_of(record.facts, "overview")), record.found_by, record.attempts
         facts, language = record.facts, record.facts.get("original_language")
-        if text is None and record.kind in ("movie", "tv") and _is_language(language):
+        if text is None and record.kind in ("movie", "tv") and is_language(language):
             path = f"{record.kind}/{record.facts['id']}"
             answer = self._ask(path, {"language": language}, record.facts["id"])
             attempts += answer.attempts
@@ -92,10 +88,13 @@ class Tmdb(Provider):
                 raise none_to_give(answer, attempts)
             if answer.outcome == "found":
                 facts = json_object(answer.body or b"")
-                text = clean(_text(facts, "overview"))
+                text = clean(text_of(facts, "overview"))
                 detail += f", language {language}" if text is not None else ""
         if text is None:
-            text, detail = clean(_text(record.facts, "tagline") or _text(facts, "tagline")), f"{detail}, tagline only"
+            text, detail = (
+                clean(text_of(record.facts, "tagline") or text_of(facts, "tagline")),
+                f"{detail}, tagline only",
+            )
         if text is None:
             raise Missing("no overview and no tagline", attempts)
         return Synopsis(text, detail, attempts)
@@ -183,43 +182,8 @@ class Tmdb(Provider):
         """Ask the API; ``number`` is the id that the answer must have."""
         key = path + "".join(f"&{name}={value}" for name, value in params.items())
         return self._client.ask(
-            key, self._api, f"3/{path}", params, check=lambda body: _check(body, number), believe=_believe
+            key, self._api, f"3/{path}", params, check=lambda body: check_id(body, number), believe=why_nothing
         )
-
-
-def _check(body: bytes, number: int | None) -> None:
-    found = json_object(body).get("id")
-    if number is not None and (found != number or isinstance(found, bool)):
-        raise ValueError(f"asked for {number}, TMDB answered with {found!r:.20}")
-
-
-def _believe(reply: Reply) -> str | None:
-    """Return why there is nothing, where TMDB itself says so; raise ParameterError where it refuses the key."""
-    if reply.status == 401:
-        raise ParameterError(
-            "TMDB refuses the key (401). Set TMDB_API_KEY (32 hexadecimal digits) or TMDB_TOKEN (the long read access "
-            "token) to a valid one from your account's API page, then run this again: it goes on where it was."
-        )
-    try:
-        code = json_object(reply.body).get("status_code")
-    except ValueError:
-        return None
-    return f"TMDB does not have it ({reply.status}/{code})" if (reply.status, code) == (404, _NO_SUCH) else None
-
-
-def _text(facts: Mapping[str, Any], field: str) -> str | None:
-    value = facts.get(field)
-    return value if isinstance(value, str) else None
-
-
-def _is_language(value: object) -> TypeGuard[str]:
-    return isinstance(value, str) and re.fullmatch(r"[a-z]{2}", value) is not None and value not in ("en", "xx")
-
-
-def image_width(size: tuple[int, int]) -> str:
-    """Return the name of TMDB's smallest poster size that covers ``size`` (width, height); posters are 2 by 3."""
-    needed = max(size[0], math.ceil(size[1] * 2 / 3))
-    return next((f"w{width}" for width in WIDTHS if width >= needed), "original")
 
 
 def open_tmdb(
