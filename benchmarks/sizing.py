@@ -1,9 +1,10 @@
 """What 100 million, a billion and ten billion interactions would take: ``python -m benchmarks.sizing``.
 
-Each stage's seconds and peak memory are fitted as a power law, a * ratings ** b, by least squares on logarithms of
-points that were measured on one machine (``growth.json``: stage to [{"ratings", "seconds", "peak_mb"}, …]). The rest is
-arithmetic with stated assumptions (``Assumptions``). Everything beyond the largest measured point is an extrapolation
-and marked as one: a sketch for planning, not a promise.
+Each stage's seconds and peak memory are fitted as a constant and a part that grows in proportion to the ratings, both
+not negative, by least squares of relative errors on points that were measured on one machine (``growth.json``: stage to
+[{"ratings", "seconds", "peak_mb"}, …]). The rest is arithmetic with stated assumptions (``Assumptions``). Everything
+beyond the largest measured point is an extrapolation and marked as one: a sketch for planning, not a promise. A power
+law through the same points would promise too much: the constant flattens it, and is nothing beside a billion rows.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.optimize import nnls
 
 from utils.artefacts import writing
 
@@ -34,16 +36,17 @@ class SizingError(ValueError):
 
 
 @dataclass(frozen=True)
-class Power:
-    """``scale * x ** exponent``, fitted on points up to ``largest``."""
+class Line:
+    """``constant + slope * x``, fitted on points up to ``largest``; between them it grew as ``x ** exponent``."""
 
-    scale: float
+    constant: float
+    slope: float
     exponent: float
     largest: float
 
     def at(self, x: float) -> float:
         """Return the value at ``x``, in the unit that was fitted."""
-        return self.scale * x**self.exponent
+        return self.constant + self.slope * x
 
 
 @dataclass(frozen=True)
@@ -68,14 +71,17 @@ class Assumptions:
         return 1.0 if stage[:2] in ALONE else 1 + self.efficiency * (self.nodes - 1)
 
 
-def fit(x: Sequence[float], y: Sequence[float]) -> Power:
-    """Return the power law through points (least squares on logarithms). Raises SizingError for fewer than 2."""
+def fit(x: Sequence[float], y: Sequence[float]) -> Line:
+    """Return the line through points; its exponent is that of a power law. Raises SizingError for fewer than 2."""
     if len(set(x)) < 2:
-        raise SizingError(f"a power law needs points at 2 sizes or more, not {len(set(x))}.")
+        raise SizingError(f"a line needs points at 2 sizes or more, not {len(set(x))}.")
     if min(*x, *y) <= 0 or not all(map(math.isfinite, [*x, *y])):
         raise SizingError("sizes, seconds and megabytes must be finite and more than 0.")
-    exponent, offset = np.polyfit(np.log(x), np.log(y), 1)
-    return Power(float(math.exp(offset)), float(exponent), float(max(x)))
+    sizes, values = np.asarray(x, float), np.asarray(y, float)
+    exponent, _ = np.polyfit(np.log(sizes), np.log(values), 1)
+    unit = sizes.max()
+    (constant, slope), _ = nnls(np.stack([1 / values, sizes / unit / values], axis=1), np.ones(len(values)))
+    return Line(float(constant), float(slope / unit), float(exponent), float(unit))
 
 
 def predict(
@@ -89,9 +95,10 @@ def predict(
 
     ``measured`` is stage to points, each with ratings, seconds and peak_mb. A stage's row has ``seconds`` (on the
     nodes), ``node_hours``, ``cost``, ``peak_gb`` (of one process that does the whole stage), ``exponent`` (of the
-    seconds) and ``beyond`` (times the largest measured size; more than 1 is an extrapolation). Stages of BY_MOVIE
-    are scaled linearly in the movies from their largest point, as ratings do not enter them. ``weights_gb`` is what
-    the id tables and their Adam moments take at 17 numbers a row. Raises SizingError for points that cannot be fitted.
+    seconds measured) and ``beyond`` (times the largest measured size; more than 1 is an extrapolation). Stages of
+    BY_MOVIE are scaled linearly in the movies from their largest point, as ratings do not enter them. ``weights_gb``
+    is what the id tables and their Adam moments take at 17 numbers a row. Raises SizingError for points that cannot be
+    fitted.
     """
     assumed = assumed or Assumptions()
     rows = {}
@@ -143,7 +150,7 @@ def table(measured: Mapping[str, Sequence[Mapping[str, float]]], assumed: Assump
     """Return the predictions for SIZES as a markdown table, with the assumptions below it."""
     found = {size: predict(size, *SIZES[size], measured, assumed) for size in SIZES}
     lines = [
-        "| stage | grows as | " + " | ".join(f"{_short(size)} interactions" for size in found) + " |",
+        "| stage | grew as | " + " | ".join(f"{_short(size)} interactions" for size in found) + " |",
         "|---" * (2 + len(found)) + "|",
     ]
     for stage in measured:
@@ -161,11 +168,12 @@ def table(measured: Mapping[str, Sequence[Mapping[str, float]]], assumed: Assump
 
 def _footnote(assumed: Assumptions, catalogues: str) -> str:
     return (
-        "Each cell: time, peak memory if one process did it all, cost. \\* is an **extrapolation** beyond what was "
-        "measured, \\*\\* by more than tenfold: a sketch, never run. "
+        "Grew as: between the measured sizes. Each cell: time, peak memory if one process did it all, cost. \\* is an "
+        "**extrapolation** beyond what was measured, \\*\\* by more than tenfold: a sketch, never run. "
         f"Assumed: {assumed.nodes} nodes like the measured machine at {assumed.price:g} an hour each, "
         f"{assumed.efficiency:.0%} of a linear speed-up (stages {', '.join(ALONE)} run on one); {catalogues}; "
-        f"{', '.join(BY_MOVIE)} linear in movies from {assumed.measured_movies:,}."
+        f"{', '.join(BY_MOVIE)} linear in movies from {assumed.measured_movies:,}; vectors given to 03 "
+        "and 04, not encoded; lists of recommendations, users times movies, counted as growing with ratings."
     )
 
 

@@ -472,3 +472,12 @@ def test_no_vectors_keep_their_width() -> None:
     empty = vector_column(np.zeros((0, 3)))
     assert vectors(pa.chunked_array([empty])).shape == (0, 3)
     assert vectors(pa.chunked_array([], empty.type)).shape == (0, 3)
+
+
+def test_a_row_group_holds_a_million_rows_or_what_fits_of_vectors() -> None:
+    assert artefacts.group_rows(pa.schema({"movieId": pa.int64()})) == 1 << 20
+    wide = pa.schema(
+        {"movieId": pa.int64(), "poster": pa.list_(pa.float32(), 1024), "text": pa.list_(pa.float32(), 1024)}
+    )
+    assert artefacts.group_rows(wide) * 2048 * 4 == artefacts.GROUP
+    assert artefacts.group_rows(pa.schema({"embedding": pa.list_(pa.float32(), 1 << 26)})) == 1

@@ -20,8 +20,9 @@ import pytest
 from test_etl import MOST, train, workflow
 from test_notebooks import own_data
 
+from benchmarks import workers
 from utils import checkpoints, etl, launch, runner
-from utils.artefacts import Store, open_store, writing
+from utils.artefacts import open_store, vector_column, vectors, writing
 from utils.cluster import cluster
 from utils.models import MODELS, Inputs
 from utils.training import Job, Settings, Split
@@ -52,24 +53,45 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {"one": one, "two": books}
 
 
-def test_encoders_on_two_workers_give_the_vectors_of_one_process(folders: dict[str, Path]) -> None:
-    for name in ("poster_embeddings.parquet", "text_embeddings.parquet"):
-        one, two = (pq.read_table(folder / name).to_pandas() for folder in folders.values())
-        assert one["movieId"].tolist() == two["movieId"].tolist() == list(range(1, 41))
-        np.testing.assert_allclose(np.stack(one["embedding"]), np.stack(two["embedding"]), atol=1e-5)
-        assert not list(folders["two"].glob(".*.shards"))
+def test_two_workers_give_the_results_of_one_process(folders: dict[str, Path]) -> None:
+    found = workers.compare(*folders.values(), same_auc=0.05)
+    assert set(found) > {"poster_embeddings", "text_embeddings", "AUC, multimodal", "AUC, popularity"}
+    assert max(found["poster_embeddings"], found["text_embeddings"]) < 1e-5
+    assert found["AUC, popularity"] == 0
+    assert not list(folders["two"].glob(".*.shards"))
 
 
-def test_codes_of_two_workers_are_those_of_one_process_up_to_their_order(folders: dict[str, Path]) -> None:
-    for part in ("train", "valid", "cold"):
-        one, two = (etl.read_encoded(_store(folder), f"{part}-hugectr", MOST) for folder in folders.values())
-        assert np.array_equal(one["label"], two["label"])
-        assert np.array_equal(one["movieId_duplicate"], two["movieId_duplicate"])
-        for column in ("userId", "movieId"):
-            pairs = set(zip(one[column].tolist(), two[column].tolist(), strict=True))
-            assert len(pairs) == len(np.unique(one[column])) == len(np.unique(two[column])), (part, column)
-            assert all(a == b for a, b in pairs if etl.OUT_OF_VOCABULARY in (a, b))
-        assert np.array_equal((one["genres"] > 0).sum(1), (two["genres"] > 0).sum(1))
+def swap_codes(folder: Path) -> None:
+    path = next((folder / "valid-hugectr").glob("part_*.parquet"))
+    frame = pd.read_parquet(path)
+    frame.loc[0, "userId"] = frame["userId"][frame["userId"] != frame["userId"][0]].iloc[0]
+    frame.to_parquet(path)
+
+
+def raise_auc(folder: Path) -> None:
+    table = pd.read_csv(folder / "metrics.csv")
+    table.loc[table["metric"] == "auc", "value"] += 0.1
+    table.to_csv(folder / "metrics.csv", index=False)
+
+
+def move_vectors(folder: Path) -> None:
+    path = folder / "text_embeddings.parquet"
+    table = pq.read_table(path)
+    moved = vector_column(vectors(table["embedding"]) + np.float32(0.01))
+    pq.write_table(table.set_column(table.schema.get_field_index("embedding"), "embedding", moved), path)
+
+
+@pytest.mark.parametrize(
+    ("harm", "wanted"),
+    [(swap_codes, "codes of userId are no permutation"), (raise_auc, "AUC"), (move_vectors, "text_embeddings")],
+)
+def test_another_result_is_told(
+    folders: dict[str, Path], harm: Callable[[Path], None], wanted: str, tmp_path: Path
+) -> None:
+    harmed = shutil.copytree(folders["two"], tmp_path / "books")
+    harm(harmed)
+    with pytest.raises(workers.DifferentError, match=wanted):
+        workers.compare(folders["one"], harmed, same_auc=0.05)
 
 
 def test_two_processes_of_torchrun_reach_the_auc_of_one(folders: dict[str, Path]) -> None:
@@ -82,10 +104,6 @@ def test_two_processes_of_torchrun_reach_the_auc_of_one(folders: dict[str, Path]
     assert (warm["value"] - warm["value_two"]).abs().max() < 0.01
     for folder in folders.values():
         assert json.loads((folder / "manifest.json").read_text())["recommendations"]["rows"] > 0
-
-
-def _store(folder: Path) -> Store:
-    return open_store(folder.parent, folder.name, 42, "07-Training-with-HugeCTR")
 
 
 # Killed workers

@@ -3,10 +3,13 @@
 import tracemalloc
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from sklearn.decomposition import PCA
 
 from utils import reduction
+from utils.artefacts import vector_column
+from utils.vector_columns import Stacked
 
 
 def vectors(count: int, width: int, offset: float = 1.0) -> np.ndarray:
@@ -74,6 +77,26 @@ def test_a_projected_vector_does_not_depend_on_its_block(monkeypatch: pytest.Mon
     whole = reduction.project(fitted, raw)
     monkeypatch.setattr(reduction, "_BLOCK", block)
     assert np.array_equal(reduction.project(fitted, raw), whole)
+
+
+@pytest.mark.parametrize("rows", [slice(3, 9), np.array([11, 0, 5, 5]), np.zeros(0, int), slice(None)])
+def test_chunks_read_like_one_array(rows: np.ndarray | slice) -> None:
+    raw = vectors(12, 3)
+    chunks = [vector_column(part) for part in (raw[:5], raw[5:5], raw[5:11])]
+    column = pa.chunked_array([*chunks, vector_column(raw)[11:]])
+    stacked = Stacked(column)
+    assert stacked.shape == raw.shape and len(stacked) == 12
+    assert np.array_equal(stacked[rows], raw[rows])
+    assert reduction.fit(stacked, np.arange(12), 2).sha256() == reduction.fit(raw, np.arange(12), 2).sha256()
+    assert Stacked(column[:0])[:].shape == (0, 3)
+
+
+def test_rows_with_a_number_that_is_none_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reduction, "_BLOCK", 4)
+    raw = vectors(10, 3)
+    raw[2, 1], raw[9, 0], raw[5] = np.nan, -np.inf, 3e38  # the last overflows in float32 alone
+    assert np.flatnonzero(~reduction.finite(raw)).tolist() == [2, 9]
+    assert reduction.finite(raw[:0]).shape == (0,)
 
 
 def test_memory_is_bounded_by_the_block_and_not_by_the_movies(monkeypatch: pytest.MonkeyPatch) -> None:

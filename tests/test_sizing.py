@@ -1,4 +1,4 @@
-"""The sizing model: exponents are recovered, what was not measured is marked, bad points are refused."""
+"""The sizing model: lines are recovered, what was not measured is marked, bad points are refused."""
 
 import json
 from pathlib import Path
@@ -12,17 +12,27 @@ SIZES = (1_000_000, 5_000_000, 25_000_000)
 ONE = Assumptions(nodes=1, price=2.0, efficiency=0.5, measured_movies=1000)
 
 
-def curve(scale: float, exponent: float, megabytes: float = 100) -> list[dict[str, float]]:
-    return [{"ratings": n, "seconds": scale * n**exponent, "peak_mb": megabytes * n**0.5} for n in SIZES]
+def curve(constant: float, slope: float) -> list[dict[str, float]]:
+    return [{"ratings": n, "seconds": constant + slope * n, "peak_mb": 100 + 0.001 * n} for n in SIZES]
+
+
+@pytest.mark.parametrize(("constant", "slope"), [(4, 0), (0, 2e-5), (30, 1e-6)])
+def test_a_line_is_recovered(constant: float, slope: float) -> None:
+    found = sizing.fit(SIZES, [point["seconds"] for point in curve(constant, slope)])
+    assert (found.constant, found.slope) == (pytest.approx(constant, abs=1e-9), pytest.approx(slope, abs=1e-15))
+    assert found.largest == 25_000_000
+    assert found.at(10**9) == pytest.approx(constant + slope * 1e9)
 
 
 @pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0, 1.3])
-def test_a_power_law_is_recovered(exponent: float) -> None:
-    found = sizing.fit(SIZES, [point["seconds"] for point in curve(3e-5, exponent)])
+def test_the_exponent_is_that_of_a_power_law(exponent: float) -> None:
+    found = sizing.fit(SIZES, [3e-5 * n**exponent for n in SIZES])
     assert found.exponent == pytest.approx(exponent, abs=1e-9)
-    assert found.scale == pytest.approx(3e-5)
-    assert found.largest == 25_000_000
-    assert found.at(10**9) == pytest.approx(3e-5 * 1e9**exponent)
+    assert found.constant >= 0 and found.slope >= 0
+
+
+def test_points_that_shrink_give_a_constant() -> None:
+    assert sizing.fit([1, 10], [2, 1]).slope == 0
 
 
 def test_two_points_are_enough_and_one_is_not() -> None:
@@ -30,7 +40,7 @@ def test_two_points_are_enough_and_one_is_not() -> None:
     for sizes in ([], [10], [10, 10]):
         with pytest.raises(SizingError, match=f"needs points at 2 sizes or more, not {len(set(sizes))}"):
             sizing.fit(sizes, [1.0] * len(sizes))
-    with pytest.raises(SizingError, match="stage '06 encode': a power law needs points at 2 sizes"):
+    with pytest.raises(SizingError, match="stage '06 encode': a line needs points at 2 sizes"):
         sizing.predict(10**8, 1, 1, {"06 encode": curve(1, 1)[:1]})
 
 
@@ -43,19 +53,19 @@ def test_points_that_cannot_be(value: float) -> None:
 
 
 def test_time_memory_and_cost_by_hand() -> None:
-    # 1e-5 s a rating: 10**8 ratings take 1000 s; memory 100 * 10**4 MB; 2 an hour.
-    found = sizing.predict(10**8, 2_000_000, 1000, {"06 encode": curve(1e-5, 1)}, ONE)
+    # 1e-5 s a rating: 10**8 ratings take 1000 s; memory 100 + 0.001 * 10**8 MB; 2 an hour.
+    found = sizing.predict(10**8, 2_000_000, 1000, {"06 encode": curve(0, 1e-5)}, ONE)
     row = found["stages"]["06 encode"]
     assert row["seconds"] == pytest.approx(1000)
-    assert row["peak_gb"] == pytest.approx(1000)
+    assert row["peak_gb"] == pytest.approx(100.1)
     assert row["cost"] == pytest.approx(2 * 1000 / 3600)
     assert row["beyond"] == 4 and found["extrapolated"]
     assert found["weights_gb"] == pytest.approx(2_001_000 * 17 * 12 / 1e9)
-    assert not sizing.predict(SIZES[-1], 1, 1000, {"06 encode": curve(1e-5, 1)}, ONE)["extrapolated"]
+    assert not sizing.predict(SIZES[-1], 1, 1000, {"06 encode": curve(0, 1e-5)}, ONE)["extrapolated"]
 
 
 def test_nodes_help_what_is_shared_and_not_what_is_not() -> None:
-    measured = {"01 read": curve(1e-5, 1), "06 encode": curve(1e-5, 1)}
+    measured = {"01 read": curve(0, 1e-5), "06 encode": curve(0, 1e-5)}
     five = sizing.predict(10**8, 1, 1000, measured, Assumptions(5, 2.0, 0.5, 1000))["stages"]
     assert five["06 encode"]["seconds"] == pytest.approx(1000 / 3)  # 1 + 0.5 * 4
     assert five["06 encode"]["node_hours"] == pytest.approx(5 / 3 * 1000 / 3600)
@@ -78,11 +88,11 @@ def test_assumptions_that_cannot_be(wrong: dict[str, float]) -> None:
 
 def test_the_table_marks_what_was_not_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     growth = tmp_path / "growth.json"
-    growth.write_text(json.dumps({"06 encode": curve(1e-5, 1), "03 posters": curve(1e-9, 1)}))
+    growth.write_text(json.dumps({"06 encode": curve(0, 1e-5), "03 posters": curve(1e-9, 0)}))
     sizing.main(["--growth", str(growth), "--nodes", "1", "--price", "3.6"])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "| stage | grows as | 100M interactions | 1B interactions | 10B interactions |"
-    assert lines[2].startswith("| 06 encode | ratings^1.00 | 16.7 min, 1,000.0 GB, 1.00\\* | 2.8 h,")
+    assert lines[0] == "| stage | grew as | 100M interactions | 1B interactions | 10B interactions |"
+    assert lines[2].startswith("| 06 encode | ratings^1.00 | 16.7 min, 100.1 GB, 1.00\\* | 2.8 h,")
     assert lines[2].count("\\*\\*") == 2
     assert lines[3].startswith("| 03 posters | movies^1.00 |")
     assert "**extrapolation**" in lines[-1] and "1 nodes" in lines[-1] and "3.6 an hour" in lines[-1]
@@ -90,7 +100,7 @@ def test_the_table_marks_what_was_not_measured(tmp_path: Path, capsys: pytest.Ca
 
 def test_the_marked_place_is_filled_again_and_again(tmp_path: Path) -> None:
     page, growth = tmp_path / "page.md", tmp_path / "growth.json"
-    growth.write_text(json.dumps({"06": curve(1e-5, 1)}))
+    growth.write_text(json.dumps({"06": curve(0, 1e-5)}))
     page.write_text(f"before\n{sizing.PLACE}\nafter\n")
     for nodes in ("1", "2"):
         sizing.main(["--growth", str(growth), "--into", str(page), "--nodes", nodes])

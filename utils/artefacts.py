@@ -31,6 +31,8 @@ __all__ = ["DataFolderError", "HandOffError", "Store", "open_store", "sha256", "
 
 KEY = b"multimodal-movielens"
 """Key of our JSON in the metadata of a parquet file."""
+GROUP = 1 << 26
+"""Bytes of vectors in a row group."""
 
 
 @dataclass
@@ -120,7 +122,7 @@ class Store:
         plain = {name: value if isinstance(value, str) else json.dumps(value) for name, value in own.items()}
         table = table.replace_schema_metadata({KEY: json.dumps(own).encode()} | plain)
         with writing(path) as temporary:
-            pq.write_table(table, temporary, compression="zstd", row_group_size=1 << 20)
+            pq.write_table(table, temporary, compression="zstd", row_group_size=group_rows(table.schema))
         self.record(name, rows=table.num_rows)
         return path
 
@@ -175,6 +177,12 @@ def open_store(data_dir: str | Path, dataset: str, seed: int, notebook: str, **p
             "Set DATA_DIR to a folder you may write."
         ) from error
     return Store(folder, dataset, seed, notebook, parameter_values)
+
+
+def group_rows(schema: pa.Schema) -> int:
+    """Return the rows of a row group: a million, or as many as hold GROUP bytes of vectors; a reader decodes one."""
+    vectors = (kind.list_size * 4 for kind in schema.types if pa.types.is_fixed_size_list(kind))
+    return max(1, min(1 << 20, GROUP // max(1, sum(vectors))))
 
 
 def vectors(column: pa.ChunkedArray) -> np.ndarray:

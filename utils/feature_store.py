@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from utils import artefacts, parameters
 from utils.contract import WIDEST
-from utils.reduction import Reduction, fit, project
+from utils.reduction import Reduction, finite, fit, project
+from utils.vector_columns import Stacked
 
 MISSING = ("mean", "zero", "neighbour")
 """What stands in for a modality that a movie lacks; ``has_poster`` and ``has_text`` tell it apart."""
@@ -73,7 +74,7 @@ def reduce(embeddings: pa.Table, movie_ids: np.ndarray, known_ids: np.ndarray, w
     has fewer than ``width`` directions the remaining columns are zero. Raises HandOffError for vectors that
     are not finite, come twice, or belong to no movie.
     """
-    raw, raw_ids = artefacts.vectors(embeddings["embedding"]), embeddings["movieId"].to_numpy()
+    raw, raw_ids = Stacked(embeddings["embedding"]), embeddings["movieId"].to_numpy()
     rows = row_of(movie_ids, raw_ids)
     order = np.argsort(raw_ids, kind="stable")
     twice = raw_ids[order][1:][np.diff(raw_ids[order]) == 0]
@@ -91,10 +92,8 @@ def reduce(embeddings: pa.Table, movie_ids: np.ndarray, known_ids: np.ndarray, w
     return Reduced(vectors, present, mean, fitted)
 
 
-def _check_finite(raw: np.ndarray, raw_ids: np.ndarray) -> None:
-    # A sum is NaN or infinite where one of its numbers is; it needs no second array of the same size.
-    with np.errstate(invalid="ignore", over="ignore"):
-        broken = raw_ids[~np.isfinite(raw.sum(axis=1, dtype=np.float64))]
+def _check_finite(raw: Stacked, raw_ids: np.ndarray) -> None:
+    broken = raw_ids[~finite(raw)]
     if len(broken):
         raise artefacts.HandOffError(
             f"The embeddings of movieId {broken[0]} (and {len(broken) - 1} others) hold NaN or infinity. "

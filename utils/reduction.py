@@ -15,6 +15,10 @@ import numpy as np
 from scipy.linalg import eigh
 from sklearn.utils.extmath import svd_flip
 
+from utils.vector_columns import Stacked
+
+Rows = np.ndarray | Stacked
+"""Vectors, float32 [n, d], of which blocks are copied."""
 _BLOCK = 4096
 """Rows in float64 at a time: 100 MB at 3,072 columns."""
 _NEGLIGIBLE = 1e-10
@@ -42,7 +46,7 @@ class Reduction:
         return hashlib.sha256(b"".join(part.astype("<f8").tobytes() for part in parts)).hexdigest()
 
 
-def fit(raw: np.ndarray, rows: np.ndarray, width: int) -> Reduction:
+def fit(raw: Rows, rows: np.ndarray, width: int) -> Reduction:
     """Fit at most ``width`` principal directions on those ``rows`` int64 [m] of ``raw`` float32 [n, d].
 
     The covariance is summed in float64 over blocks of rows, after the mean is known, so that nothing
@@ -71,7 +75,7 @@ def fit(raw: np.ndarray, rows: np.ndarray, width: int) -> Reduction:
     return Reduction(mean, directions, variances / total, float(1 / np.sqrt(variances.sum())), len(rows))
 
 
-def project(reduction: Reduction, raw: np.ndarray) -> np.ndarray:
+def project(reduction: Reduction, raw: Rows) -> np.ndarray:
     """Return ``raw`` float32 [n, d] reduced to float32 [n, k].
 
     Computed in float64 and then rounded, so that a movie's vector does not show which block it was in.
@@ -83,7 +87,16 @@ def project(reduction: Reduction, raw: np.ndarray) -> np.ndarray:
     return projected
 
 
-def _blocks(raw: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
+def finite(raw: Rows) -> np.ndarray:
+    """Return which rows of ``raw`` float32 [n, d] hold neither NaN nor infinity, bool [n]."""
+    # A sum is NaN or infinite where one of its numbers is; it needs no second array of the same size.
+    with np.errstate(invalid="ignore", over="ignore"):
+        starts = range(0, len(raw), _BLOCK)
+        sums = [raw[start : start + _BLOCK].sum(axis=1, dtype=np.float64) for start in starts]
+    return np.isfinite(np.concatenate([*sums, np.zeros(0)]))
+
+
+def _blocks(raw: Rows, rows: np.ndarray) -> Iterator[np.ndarray]:
     """Yield those rows as float64 [at most _BLOCK, d], in the order given."""
     for start in range(0, len(rows), _BLOCK):
         yield raw[rows[start : start + _BLOCK]].astype(np.float64)

@@ -49,5 +49,34 @@ def list_column(column: pa.ChunkedArray) -> np.ndarray:
     return found
 
 
+class Stacked:
+    """A fixed_size_list<float32>[d] column of n rows, read like an array float32 [n, d] that is never made.
+
+    Its chunks stay where they are; only the rows asked for are copied.
+    """
+
+    def __init__(self, column: pa.ChunkedArray) -> None:
+        """Take the chunks as they are, without a copy."""
+        width = column.type.list_size
+        self._parts = [chunk.flatten().to_numpy().reshape(-1, width) for chunk in column.chunks]
+        self._starts = np.cumsum([0, *map(len, self._parts)])
+        self.shape = len(column), width
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: np.ndarray | slice) -> np.ndarray:
+        """Return a copy of rows, places int64 [m] or a slice: float32 [m, d]."""
+        rows = np.arange(len(self))[rows]
+        found, part_of = np.empty((len(rows), self.shape[1]), np.float32), self._part_of(rows)
+        for part in np.unique(part_of):
+            here = part_of == part
+            found[here] = self._parts[part][rows[here] - self._starts[part]]
+        return found
+
+    def _part_of(self, rows: np.ndarray) -> np.ndarray:
+        return np.searchsorted(self._starts, rows, side="right") - 1
+
+
 def is_number(kind: pa.DataType) -> bool:
     return pa.types.is_floating(kind) or pa.types.is_integer(kind)

@@ -160,7 +160,7 @@ def vectors(path: Path, movie_ids: np.ndarray, width: int, seed: int = 0) -> Pat
     path.parent.mkdir(parents=True, exist_ok=True)
     with writing(path) as temporary:
         table = pa.table({"movieId": movie_ids, "embedding": artefacts.vector_column(found)})
-        pq.write_table(table, temporary, compression="zstd", row_group_size=1 << 20)
+        pq.write_table(table, temporary, compression="zstd", row_group_size=artefacts.group_rows(table.schema))
     return path
 
 
