@@ -481,3 +481,13 @@ def test_a_row_group_holds_a_million_rows_or_what_fits_of_vectors() -> None:
     )
     assert artefacts.group_rows(wide) * 2048 * 4 == artefacts.GROUP
     assert artefacts.group_rows(pa.schema({"embedding": pa.list_(pa.float32(), 1 << 26)})) == 1
+
+
+@pytest.mark.parametrize("columns", [None, ["embedding", "movieId"], ["movieId"], []])
+@pytest.mark.parametrize("rows", [7, 0])
+def test_row_groups_are_read_as_one_table(tmp_path: Path, columns: list[str] | None, rows: int) -> None:
+    table = pa.table({"movieId": np.arange(rows), "embedding": vector_column(np.ones((rows, 3), np.float32))})
+    pq.write_table(table.replace_schema_metadata({"said": "so"}), tmp_path / "a.parquet", row_group_size=3)
+    found = artefacts.read_parquet(tmp_path / "a.parquet", columns)
+    assert found.equals(table.select(table.column_names if columns is None else columns))
+    assert found.schema.metadata == {b"said": b"so"}

@@ -49,7 +49,7 @@ def reduced(movies: int, poster: int, text: int) -> dict[str, Any]:
     files, movie_ids = _files(movies, poster, text), np.arange(1, movies + 1)
     with timed() as clock:
         parts = {
-            name: feature_store.reduce(pq.read_table(file), movie_ids, _known(movies), _KEPT)
+            name: feature_store.reduce(artefacts.read_parquet(file), movie_ids, _known(movies), _KEPT)
             for name, file in files.items()
         }
         filled = imputation.fill(parts, movie_ids, _known(movies), "mean")
