@@ -166,7 +166,6 @@ def _cases(metric_sizes: Mapping[str, int], list_sizes: Mapping[str, int], at_le
         other=f"{__name__}:lists_user_by_user",
         at_least=at_least,
         arguments=list_sizes,
-        repeats=3,
         peak_mb_at_most=4096,
         limit="memory",
         checked=f"lists of {SHOWN} users; measured on {list_sizes['ours_users']:,} and {list_sizes['loop_users']:,} "
