@@ -37,6 +37,7 @@ evidence: $(VENV)/.ready
 	@$(BIN)/python -m benchmarks.evidence
 
 # BENCH="--only 05,ranking --scale small" measures less.
+BENCH ?= --scale full
 bench: $(VENV)/.ready
 	@$(BIN)/python -m benchmarks.speed $(BENCH)
 
