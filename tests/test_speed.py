@@ -59,6 +59,19 @@ def test_an_answer_that_differs_is_said() -> None:
     assert "the answers differ: {'sum': 1.0} is not {'sum': 2.0}" in cells(record)["targets"]
 
 
+@pytest.mark.parametrize("total", [1.0, 2.0])
+def test_long_answers_are_compared_and_then_left_out(total: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(harness, "LONGEST_ANSWER", 5)
+    case = toy(arguments={"sum": total})
+    record = run_case(case, say=lambda _: None)
+    assert [run["answer"] for side in harness.SIDES for run in record["runs"][side]] == [None] * 4
+    assert (record["difference"] is None) == (total == 1.0)
+    again = run_case(case, record, say=lambda line: pytest.fail(line))
+    assert again["difference"] == record["difference"]
+    more = run_case(replace(case, repeats=3), record, say=lambda _: None)
+    assert more["difference"] == record["difference"] and len(more["runs"]["ours"]) == 3
+
+
 def test_a_rival_that_fails_is_a_row_with_its_error() -> None:
     record = run_case(toy(other="tests.speed_toys:broken"), say=lambda _: None)
     assert [len(record["runs"][side]) for side in harness.SIDES] == [2, 1]  # once is enough to know

@@ -27,6 +27,8 @@ from benchmarks.speed.child import Children, digest
 TIMEOUT = 3600.0
 """Seconds after which a run is ended and counts as failed."""
 SIDES = ("ours", "other")
+LONGEST_ANSWER = 1_000
+"""Characters of JSON."""
 _POLL = 0.1
 _TAIL = 400
 Say = Callable[[str], None]
@@ -149,8 +151,23 @@ def run_case(
             say(f"{case.key}: {side} {len(runs)}/{case.repeats}: {_in_words(runs[-1])}")
             keep(record)
     record["difference"] = _difference(case, record["runs"], module.agree)
+    if earlier and any("error" not in run and run.get("answer") is None for run in _runs(record)):
+        # Of runs that were taken over without their answers holds what was found then.
+        record["difference"] = record["difference"] or earlier["difference"]
+    without_long_answers(record)
     keep(record)
     return record
+
+
+def without_long_answers(record: dict[str, Any]) -> None:
+    """Set answers to None that are compared and too long for a file that is committed."""
+    for run in _runs(record):
+        if len(json.dumps(run.get("answer"))) > LONGEST_ANSWER:
+            run["answer"] = None
+
+
+def _runs(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [run for side in SIDES for run in record["runs"][side]]
 
 
 def as_json(case: Case) -> dict[str, Any]:
@@ -165,8 +182,9 @@ def _unfinished(runs: list[dict[str, Any]], repeats: int) -> bool:
 def _difference(case: Case, runs: Mapping[str, list[dict[str, Any]]], agree: Callable[..., str | None]) -> str | None:
     """The first difference between the answers of any pair of runs."""
     pairs = zip(*(runs[side] for side in SIDES), strict=False)
-    answers = ((ours["answer"], other["answer"]) for ours, other in pairs if "error" not in ours | other)
-    return next((found for pair in answers if (found := agree(case, *pair)) is not None), None)
+    answers = ((ours.get("answer"), other.get("answer")) for ours, other in pairs)
+    there = (pair for pair in answers if None not in pair)
+    return next((found for pair in there if (found := agree(case, *pair)) is not None), None)
 
 
 def _in_words(run: Mapping[str, Any]) -> str:
