@@ -68,8 +68,11 @@ def _same_rows(part: str, one: dict[str, np.ndarray], two: dict[str, np.ndarray]
             raise DifferentError(f"{part}: {column} differs")
     for column in ("userId", "movieId"):
         pairs = np.unique(np.stack([one[column], two[column]]), axis=1)
-        if any(len(np.unique(side)) != pairs.shape[1] for side in pairs):
-            raise DifferentError(f"{part}: the codes of {column} are no permutation")
+        unknown = pairs == etl.OUT_OF_VOCABULARY
+        if any(len(np.unique(side)) != pairs.shape[1] for side in pairs) or not np.array_equal(*unknown):
+            raise DifferentError(f"{part}: the codes of {column} are no permutation of known ones")
+    if not np.array_equal(*((side["genres"] > 0).sum(axis=1) for side in (one, two))):
+        raise DifferentError(f"{part}: rows have another number of genres")
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -58,6 +58,8 @@ def test_two_workers_give_the_results_of_one_process(folders: dict[str, Path]) -
     assert set(found) > {"poster_embeddings", "text_embeddings", "AUC, multimodal", "AUC, popularity"}
     assert max(found["poster_embeddings"], found["text_embeddings"]) < 1e-5
     assert found["AUC, popularity"] == 0
+    for name in ("poster_embeddings.parquet", "text_embeddings.parquet"):
+        assert pq.read_table(folders["one"] / name)["movieId"].to_pylist() == list(range(1, 41))
     assert not list(folders["two"].glob(".*.shards"))
 
 
@@ -65,6 +67,20 @@ def swap_codes(folder: Path) -> None:
     path = next((folder / "valid-hugectr").glob("part_*.parquet"))
     frame = pd.read_parquet(path)
     frame.loc[0, "userId"] = frame["userId"][frame["userId"] != frame["userId"][0]].iloc[0]
+    frame.to_parquet(path)
+
+
+def forget_a_user(folder: Path) -> None:
+    for path in folder.glob("*-hugectr/part_*.parquet"):
+        frame = pd.read_parquet(path)
+        frame.loc[frame["userId"] == etl.RESERVED, "userId"] = etl.OUT_OF_VOCABULARY
+        frame.to_parquet(path)
+
+
+def drop_a_genre(folder: Path) -> None:
+    path = next((folder / "train-hugectr").glob("part_*.parquet"))
+    frame = pd.read_parquet(path)
+    frame.at[0, "genres"] = frame.at[0, "genres"][:-1]
     frame.to_parquet(path)
 
 
@@ -83,7 +99,13 @@ def move_vectors(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("harm", "wanted"),
-    [(swap_codes, "codes of userId are no permutation"), (raise_auc, "AUC"), (move_vectors, "text_embeddings")],
+    [
+        (swap_codes, "valid: the codes of userId are no permutation of known ones"),
+        (forget_a_user, "train: the codes of userId are no permutation of known ones"),
+        (drop_a_genre, "train: rows have another number of genres"),
+        (raise_auc, "AUC"),
+        (move_vectors, "text_embeddings"),
+    ],
 )
 def test_another_result_is_told(
     folders: dict[str, Path], harm: Callable[[Path], None], wanted: str, tmp_path: Path

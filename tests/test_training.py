@@ -208,7 +208,7 @@ def test_bfloat16_is_for_products_alone(job: Job, inputs: Inputs) -> None:
     world = replace(job, train=taste(inputs, 1500, 0), settings=Settings(8, 128, 0.02))
     exact, rounded = (
         training.fit(replace(world, settings=replace(world.settings, precision=precision)))
-        for precision in training.PRECISIONS
+        for precision in ("float32", "bfloat16")
     )
     weights = exact.twin.state_dict(), rounded.twin.state_dict()
     assert {weight.dtype for weight in weights[1].values()} == {torch.float32}

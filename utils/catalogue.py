@@ -13,9 +13,6 @@ from utils.contract import LIKED
 from utils.models import Inputs
 from utils.training import Split
 
-_BLOCK = 1 << 20
-"""Rows compared at a time."""
-
 
 @dataclass(frozen=True)
 class Catalogue:
@@ -62,16 +59,12 @@ def check_alignment(
     """Raise HandOffError unless every encoded row carries the user, the content code and the label of its raw row."""
     content = dict(zip(codes["movieId"].to_pylist(), codes["content_code"].to_pylist(), strict=True))
     wanted = {
-        "userId": lambda rows: look_up(known_users, rows["userId"].to_numpy()),
-        "movieId_duplicate": lambda rows: look_up(content, rows["movieId"].to_numpy()),
-        "label": lambda rows: rows["rating"].to_numpy() > LIKED,
+        "userId": look_up(known_users, raw["userId"].to_numpy()),
+        "movieId_duplicate": look_up(content, raw["movieId"].to_numpy()),
+        "label": raw["rating"].to_numpy() > LIKED,
     }
-    for column, of_rows in wanted.items():
-        blocks = [(start, raw.slice(start, _BLOCK)) for start in range(0, raw.num_rows, _BLOCK)]
-        same = len(encoded[column]) == raw.num_rows and all(
-            np.array_equal(of_rows(rows), encoded[column][start : start + _BLOCK]) for start, rows in blocks
-        )
-        if not same:
+    for column, values in wanted.items():
+        if not np.array_equal(values, encoded[column]):
             raise HandOffError(
                 f"{name}-hugectr does not have the rows of {name}.parquet in the same order: {column} differs. "
                 "Run notebook 06 again."

@@ -57,7 +57,7 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
     Processors with AVX512-BF16 or AMX are faster in it; on others PyTorch computes the same, but takes several times
     as long as in float32. Raises ParameterError for another value.
     """
-    parameters.choice("PRECISION", precision, ("auto", "float32", "bfloat16"))
+    parameters.choice("PRECISION", precision, parameters.PRECISIONS)
     if precision == "auto":
         return torch.float32 if device.type == "cpu" else torch.float16
     return torch.float32 if precision == "float32" else torch.bfloat16

@@ -10,17 +10,13 @@ ROWS = {"like": "train", "rank": "rank"}
 def settings(
     objective: object, epochs: int, rank_epochs: object, batch_size: int, rate: float, precision: str = "auto"
 ) -> dict[str, Settings]:
-    """Return the settings of each objective asked for: "like", "rank" or "both". Raises ParameterError.
-
-    A ``precision`` of "auto" is float32, as HugeCTR's.
-    """
+    """Return the settings of each objective asked for: "like", "rank" or "both". Raises ParameterError."""
     parameters.choice("OBJECTIVE", objective, negatives.OBJECTIVES)
     parameters.whole("RANK_EPOCHS", rank_epochs)
     assert isinstance(rank_epochs, int), "checked above"
     passes = {"like": epochs, "rank": rank_epochs}
     wanted = ROWS if objective == "both" else [str(objective)]
-    products = "float32" if precision == "auto" else precision
-    return {name: Settings(passes[name], batch_size, rate, products) for name in wanted}
+    return {name: Settings(passes[name], batch_size, rate, precision) for name in wanted}
 
 
 def tag(model: str, objective: str) -> str:

@@ -7,6 +7,9 @@ before any work, and the message names the parameter as the reader typed it.
 import re
 from collections.abc import Sequence
 
+PRECISIONS = ("auto", "float32", "bfloat16")
+"""What PRECISION may be."""
+
 
 class ParameterError(ValueError):
     """A notebook parameter has a value that the notebook cannot use."""

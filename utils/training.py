@@ -29,22 +29,19 @@ MONITOR_ROWS = 1 << 16
 """Rows that a learning curve is measured on after each epoch; nothing is decided by it."""
 
 
-PRECISIONS = ("float32", "bfloat16")
-
-
 @dataclass(frozen=True)
 class Settings:
-    """How a twin is trained. ``precision`` (of PRECISIONS) is that of products; weights are float32 in any case."""
+    """How a twin is trained. ``precision`` is that of products, float32 for "auto"; weights are float32."""
 
     epochs: int
     batch_size: int
     learning_rate: float
-    precision: str = "float32"
+    precision: str = "auto"
 
     def __post_init__(self) -> None:
         """Raise ParameterError for what cannot be used; ``check_parameters`` checks the rest."""
         parameters.fraction("LEARNING_RATE", self.learning_rate, zero=False)
-        parameters.choice("PRECISION", self.precision, PRECISIONS)
+        parameters.choice("PRECISION", self.precision, parameters.PRECISIONS)
 
 
 @dataclass(frozen=True)
@@ -98,7 +95,7 @@ def check_parameters(
     parameters.whole("EPOCHS", epochs)
     parameters.whole("BATCH_SIZE", batch_size)
     parameters.whole("NUM_PROCS", num_procs)
-    parameters.choice("PRECISION", precision, ("auto", *PRECISIONS))
+    parameters.choice("PRECISION", precision, parameters.PRECISIONS)
     wanted = [name.strip() for name in features.split(",")] if isinstance(features, str) else features
     known = list(FEATURE_SETS)
     known += [f"{name}({knock_out})" for name in FEATURE_SETS[2:] for knock_out in KNOCK_OUTS]

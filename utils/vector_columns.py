@@ -68,14 +68,12 @@ class Stacked:
     def __getitem__(self, rows: np.ndarray | slice) -> np.ndarray:
         """Return a copy of rows, places int64 [m] or a slice: float32 [m, d]."""
         rows = np.arange(len(self))[rows]
-        found, part_of = np.empty((len(rows), self.shape[1]), np.float32), self._part_of(rows)
+        found = np.empty((len(rows), self.shape[1]), np.float32)
+        part_of = np.searchsorted(self._starts, rows, side="right") - 1
         for part in np.unique(part_of):
             here = part_of == part
             found[here] = self._parts[part][rows[here] - self._starts[part]]
         return found
-
-    def _part_of(self, rows: np.ndarray) -> np.ndarray:
-        return np.searchsorted(self._starts, rows, side="right") - 1
 
 
 def is_number(kind: pa.DataType) -> bool:
