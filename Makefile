@@ -16,7 +16,7 @@ export DATASET ARCHIVE PARAMS
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.ready
-	@$(BIN)/python -m utils.runner $${DATASET:+"DATASET=$$DATASET"} $${ARCHIVE:+"ARCHIVE=$$ARCHIVE"} --params "$$PARAMS"
+	@$(BIN)/python -m utils.series.runner $${DATASET:+"DATASET=$$DATASET"} $${ARCHIVE:+"ARCHIVE=$$ARCHIVE"} --params "$$PARAMS"
 
 test: $(VENV)/.ready-dev
 	@env -u DATASET -u ARCHIVE -u PARAMS $(BIN)/python -m pytest -ra tests
@@ -30,7 +30,7 @@ lint: $(VENV)/.ready-dev
 	@$(BIN)/mypy utils
 
 report: $(VENV)/.ready
-	@$(BIN)/python -m utils.report $${DATASET:+"DATASET=$$DATASET"}
+	@$(BIN)/python -m utils.series.site $${DATASET:+"DATASET=$$DATASET"}
 
 # MOVIELENS_ARCHIVE, SYNOPSES and POSTER_EMBEDDINGS name real content to study beside the stand-ins.
 evidence: $(VENV)/.ready
@@ -43,7 +43,7 @@ bench: $(VENV)/.ready
 
 # Copy the outputs of the last complete `make run` into the committed notebooks.
 outputs: $(VENV)/.ready
-	@$(BIN)/python -m utils.outputs
+	@$(BIN)/python -m utils.series.committed_outputs
 
 clean:
 	rm -rf runs data

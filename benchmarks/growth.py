@@ -22,8 +22,9 @@ import pyarrow.csv
 from benchmarks.sizing import GROWTH
 from benchmarks.speed import generator
 from benchmarks.speed.child import Children
-from utils import archives, runner
-from utils.artefacts import writing
+from utils.fetching import archives
+from utils.handoff.store import writing
+from utils.series import runner
 
 SIZES = (1_000_000, 5_000_000, 25_000_000)
 WIDTHS = {"03": 1280, "04": 384}

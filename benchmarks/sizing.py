@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import nnls
 
-from utils.artefacts import writing
+from utils.handoff.store import writing
 
 GROWTH = Path(__file__).with_name("growth.json")
 PLACE = "<!-- sizing -->"

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 
 from benchmarks import growth
 from benchmarks.speed import generator
-from utils import etl
-from utils.artefacts import open_store
+from utils.etl import workflow
+from utils.handoff.store import open_store
 
 TWO: dict[str, Any] = {"DASK_SCHEDULER": "local:2", "NUM_PROCS": 2}
 KEYS = ["trainer", "model", "features", "seed", "split", "slice", "metric"]
@@ -59,7 +59,7 @@ def compare(one: Path, two: Path, same_auc: float = SAME_AUC) -> dict[str, float
 
 def _encoded(folder: Path, part: str) -> dict[str, np.ndarray]:
     store = open_store(folder.parent, folder.name, 42, "07-Training-with-HugeCTR")
-    return etl.read_encoded(store, f"{part}-hugectr", store.metadata("movie_codes")["most_genres"])
+    return workflow.read_encoded(store, f"{part}-hugectr", store.metadata("movie_codes")["most_genres"])
 
 
 def _same_rows(part: str, one: dict[str, np.ndarray], two: dict[str, np.ndarray]) -> None:
@@ -68,7 +68,7 @@ def _same_rows(part: str, one: dict[str, np.ndarray], two: dict[str, np.ndarray]
             raise DifferentError(f"{part}: {column} differs")
     for column in ("userId", "movieId"):
         pairs = np.unique(np.stack([one[column], two[column]]), axis=1)
-        unknown = pairs == etl.OUT_OF_VOCABULARY
+        unknown = pairs == workflow.OUT_OF_VOCABULARY
         if any(len(np.unique(side)) != pairs.shape[1] for side in pairs) or not np.array_equal(*unknown):
             raise DifferentError(f"{part}: the codes of {column} are no permutation of known ones")
     if not np.array_equal(*((side["genres"] > 0).sum(axis=1) for side in (one, two))):

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pytest
 import torch
 
-from utils.artefacts import Store, open_store
-from utils.content import content_columns
-from utils.contract import ARTEFACTS
-from utils.models import Inputs
+from utils.handoff.contract import ARTEFACTS
+from utils.handoff.store import Store, open_store
+from utils.model.architectures import Inputs
+from utils.model.frozen_table import content_columns
 
 Open = Callable[..., Store]
 

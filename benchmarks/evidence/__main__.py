@@ -14,9 +14,9 @@ import torch
 from benchmarks.evidence import report, study
 from benchmarks.evidence.cases import Case, all_cases, prepare, say
 from benchmarks.peers.evaluate import peer_rows
-from utils.artefacts import writing
-from utils.evaluation import metrics_table
-from utils.runner import ROOT
+from utils.handoff.store import writing
+from utils.metrics.click import metrics_table
+from utils.series.runner import ROOT
 
 REPORT = ROOT / "benchmarks" / "evidence.md"
 FIGURES = ROOT / "docs" / "images" / "evidence"

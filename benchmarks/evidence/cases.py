@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from utils import runner
+from utils.series import runner
 
 SPLITS = ("random", "temporal")
 REAL = ("MOVIELENS_ARCHIVE", "SYNOPSES", "POSTER_EMBEDDINGS")

@@ -7,7 +7,7 @@ from itertools import combinations
 from benchmarks.evidence.conclusion import GENRES, content_slice, controls, ranker
 from benchmarks.evidence.results import Estimate, Results, decimals
 from benchmarks.evidence.study import FULL, MODEL
-from utils.models import FEATURE_SETS
+from utils.model.architectures import FEATURE_SETS
 
 LEAST_GAIN, LEAST_LOW = 0.03, 0.02
 """What text and genres must add to cold AUC, and what the interval must stay above."""

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 from benchmarks.evidence.results import ALPHA, Estimate, Results
 from benchmarks.evidence.study import FULL, MODEL
-from utils.baselines import BASELINES
-from utils.objectives import tag
+from utils.model.baselines import BASELINES
+from utils.study.objectives import tag
 
 GENRES = "ids+genres"
 HELPS = {1: "helps", 0: "does not help", -1: "costs"}

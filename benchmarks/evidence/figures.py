@@ -8,10 +8,11 @@ import matplotlib as mpl
 from benchmarks.evidence.results import Results
 from benchmarks.evidence.study import MODEL
 from benchmarks.evidence.tables import FURTHER_SLICES
-from utils import missing, plots
-from utils.artefacts import writing
-from utils.models import FEATURE_SETS
-from utils.plots.charts import Picture
+from utils import plots
+from utils.handoff.store import writing
+from utils.model.architectures import FEATURE_SETS
+from utils.plots.style import Picture
+from utils.study import missing_content
 
 DPI = 110
 
@@ -19,7 +20,7 @@ DPI = 110
 def ablation(case: Results) -> Picture | None:
     """Draw AUC by feature set, warm and cold, with knock-outs."""
     metrics = case.metrics[(case.metrics["model"] == MODEL) & (case.metrics["metric"] == "auc")]
-    metrics = metrics[metrics["features"].map(missing.parse).isna()]
+    metrics = metrics[metrics["features"].map(missing_content.parse).isna()]
     drawn = metrics["slice"].isin(("warm", "cold")).any()
     return plots.ablation(metrics, stand_in=case.about["stand_in"]) if drawn else None
 
@@ -34,7 +35,7 @@ def slices(case: Results) -> Picture | None:
 def missing_sweep(case: Results) -> Picture | None:
     """Draw AUC over the share of movies without content."""
     metrics = case.metrics[(case.metrics["model"] == MODEL) & (case.metrics["metric"] == "auc")]
-    swept = any(missing.parse(name) for name in metrics["features"])
+    swept = any(missing_content.parse(name) for name in metrics["features"])
     return plots.missing_sweep(metrics, stand_in=case.about["stand_in"]) if swept else None
 
 

@@ -8,8 +8,8 @@ from benchmarks.evidence import checks, figures, tables
 from benchmarks.evidence.conclusion import GENRES, conclusion
 from benchmarks.evidence.results import Results, read
 from benchmarks.evidence.study import FULL, MODEL
-from utils.artefacts import writing
-from utils.comparisons import FEW
+from utils.handoff.store import writing
+from utils.metrics.significance import FEW
 
 TITLE = """# Does it help to see the poster and read the plot?
 

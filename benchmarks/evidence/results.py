@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from utils.evaluation import METRICS_COLUMNS, summarise
+from utils.metrics.click import METRICS_COLUMNS, summarise
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "metrics": METRICS_COLUMNS,

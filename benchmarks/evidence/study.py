@@ -16,10 +16,13 @@ import torch
 
 from benchmarks.evidence import cases
 from benchmarks.evidence.cases import Case
-from utils import comparisons, content, launch, missing, objectives, study
-from utils.artefacts import Store, open_store, writing
-from utils.models import FEATURE_SETS
-from utils.runner import ROOT
+from utils.handoff.store import Store, open_store, writing
+from utils.metrics import significance
+from utils.model import frozen_table
+from utils.model.architectures import FEATURE_SETS
+from utils.model.training import launch
+from utils.series.runner import ROOT
+from utils.study import missing_content, objectives, study
 
 MODEL, FULL = "multimodal", FEATURE_SETS[-1]
 CONTROLS = (
@@ -82,7 +85,7 @@ def _open(store: Store) -> study.Study:
     features, codes = store.read("feature_store"), store.read("movie_codes")
     movies = store.read("movies_converted").sort_by("movieId")
     settings = objectives.settings("both", EPOCHS, RANK_EPOCHS, BATCH_SIZE, LEARNING_RATE)
-    table = content.content_table(features, codes)
+    table = frozen_table.content_table(features, codes)
     fit = launch.trainer(store, "torch", 1, [[0]])
     return study.Study.open(store, movies, features, codes, table, settings, "torch", fit)
 
@@ -98,10 +101,10 @@ def _train(
 
 
 def _sweep(experiment: study.Study, say: Callable[[str], None]) -> None:
-    for share in missing.SHARES:
-        for strategy in missing.STRATEGIES:
+    for share in missing_content.SHARES:
+        for strategy in missing_content.STRATEGIES:
             for seed in SWEEP_SEEDS:
-                experiment.run(MODEL, missing.name(FULL, share, strategy), seed)
+                experiment.run(MODEL, missing_content.name(FULL, share, strategy), seed)
         say(f"{share:.0%} missing")
 
 
@@ -127,12 +130,12 @@ def _ranking_differences(experiment: study.Study) -> pd.DataFrame:
     (popular,) = [found for key, found in experiment.ndcg.items() if key[0] == "popularity" and key[3] == "warm"]
     tables = [
         # Popularity has one run: it stands beside each seed.
-        comparisons.paired_means({"popularity": [popular] * len(found), name: found}, "popularity").assign(model=model)
+        significance.paired_means({"popularity": [popular] * len(found), name: found}, "popularity").assign(model=model)
         for name, (model, found) in runs.items()
     ]
     table = pd.concat(tables)
     return table.assign(
-        against="popularity", slice="warm", metric="ndcg@10", p_holm=comparisons.holm(table["p"].to_numpy())
+        against="popularity", slice="warm", metric="ndcg@10", p_holm=significance.holm(table["p"].to_numpy())
     )
 
 

@@ -9,8 +9,8 @@ import pandas as pd
 from benchmarks.evidence.conclusion import ABOVE
 from benchmarks.evidence.results import Estimate, Results, decimals, estimates
 from benchmarks.evidence.study import MODEL
-from utils import missing, tuning
-from utils.models import FEATURE_SETS
+from utils.model.architectures import FEATURE_SETS
+from utils.study import missing_content, tuning
 
 CLICK = ("auc", "gauc", "logloss", "ece")
 RANKING = ("ndcg@10", "recall@10")
@@ -94,7 +94,11 @@ def click(case: Results, slices: Sequence[str], caption: str, plain: bool = Fals
     """Return AUC, GAUC, logloss and ECE by slice; of the feature sets of our model alone where ``plain``."""
     rows = []
     for (name, _, model, features), cell in case.cells(CLICK, slices).items():
-        if "auc" not in cell or missing.parse(features) or (plain and (model != MODEL or features not in FEATURE_SETS)):
+        if (
+            "auc" not in cell
+            or missing_content.parse(features)
+            or (plain and (model != MODEL or features not in FEATURE_SETS))
+        ):
             continue
         users = cell["gauc"].n if "gauc" in cell else None
         counts = cell["auc"].n, users, cell["auc"].seeds
@@ -163,7 +167,7 @@ def gaps(case: Results) -> list[str]:
     """Return the AUC where a share of movies has no poster or text, by how the gaps are filled."""
     rows = []
     for (name, _, model, features), cell in case.cells(["auc"], ["warm", "cold"]).items():
-        parsed = missing.parse(features)
+        parsed = missing_content.parse(features)
         if parsed:
             one = cell["auc"]
             base = features.rpartition("(")[0]

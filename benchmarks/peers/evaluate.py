@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmarks.peers.problem import PeerError, Problem, arguments, digest, read_problem, read_table
-from utils import manifest
-from utils.artefacts import HandOffError, writing
-from utils.contract import LIKED
-from utils.evaluation import REPLICATES, metrics_table, ranking_rows
+from utils.handoff import manifest
+from utils.handoff.contract import LIKED
+from utils.handoff.store import HandOffError, writing
+from utils.metrics.click import REPLICATES, metrics_table, ranking_rows
 
 HELD_OUT = {"warm": "valid", "cold": "cold"}
 """Slice of the lists to the split with the likes they should find."""

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from utils.contract import LIKED
+from utils.handoff.contract import LIKED
 
 
 class PeerError(ValueError):

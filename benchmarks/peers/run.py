@@ -21,9 +21,9 @@ import pyarrow.parquet as pq
 from benchmarks.peers.install import FAILURES
 from benchmarks.peers.models import PEERS, Peer, Settings, Task, popularity
 from benchmarks.peers.problem import PeerError, Problem, arguments, read_problem
-from utils import parameters
-from utils.atomic import writing
-from utils.ranking import recall_ndcg, top_k
+from utils.handoff import parameters
+from utils.handoff.atomic import writing
+from utils.metrics.ranking import recall_ndcg, top_k
 
 K = 20
 SEEDS = (42, 43, 44)

@@ -3,4 +3,4 @@
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-"""The project. ``utils.runner`` has it too, but loads papermill, which takes longer than many a case."""
+"""The project. ``utils.series.runner`` has it too, but loads papermill, which takes longer than many a case."""

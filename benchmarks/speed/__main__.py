@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 
 from benchmarks.speed import ROOT, harness, table
-from utils.artefacts import writing
+from utils.handoff.store import writing
 
 MODULES = {
     "01": ("ratings", "01"),

@@ -24,7 +24,7 @@ def prepare(count: int, seed: int, part_size: str) -> None:
     """Convert and split by notebook 01's functions; write the same rows the way that pandas does, too."""
     import pyarrow.parquet as pq
 
-    from utils.artefacts import writing
+    from utils.handoff.store import writing
 
     folder = _folder(count, seed, "")
     if folder.exists():
@@ -43,7 +43,7 @@ def _workflow(catalogue: Any, scratch: Path) -> Any:
     from merlin.io import Dataset
     from nvtabular import ops
 
-    from utils.contract import LIKED
+    from utils.handoff.contract import LIKED
 
     kept = str(scratch / "categories")
     ids = ["userId", "movieId"] >> ops.Categorify(out_path=kept)
@@ -61,7 +61,7 @@ def ours(count: int, seed: int, part_size: str) -> dict[str, Any]:
     import pyarrow.parquet as pq
     from merlin.io import Dataset
 
-    from utils import etl
+    from utils.etl import workflow as etl
 
     files = _folder(count, seed, "ours") / generator.NAME
     catalogue = pq.read_table(files / "movies_converted.parquet").sort_by("movieId")
@@ -82,7 +82,7 @@ def single_file(count: int, seed: int, part_size: str) -> dict[str, Any]:
     import pyarrow.parquet as pq
     from merlin.io import Dataset
 
-    from utils import etl
+    from utils.etl import workflow as etl
 
     files = _folder(count, seed, "pandas")
     catalogue = pq.read_table(_folder(count, seed, "ours") / generator.NAME / "movies_converted.parquet")

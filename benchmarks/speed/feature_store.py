@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from benchmarks.speed import generator
 from benchmarks.speed.child import timed
 from benchmarks.speed.harness import Case
-from utils import artefacts
+from utils.handoff import store, vector_columns
 
 _MOVIES = 62_423
 _RAW = (2048, 1024)
@@ -44,17 +44,17 @@ def _known(movies: int) -> np.ndarray:
 
 def reduced(movies: int, poster: int, text: int) -> dict[str, Any]:
     """What notebook 05 does: read the vectors, reduce them by components of known movies, one table of all."""
-    from utils import feature_store, imputation
+    from utils.features import feature_store, imputation
 
     files, movie_ids = _files(movies, poster, text), np.arange(1, movies + 1)
     with timed() as clock:
         parts = {
-            name: feature_store.reduce(artefacts.read_parquet(file), movie_ids, _known(movies), _KEPT)
+            name: feature_store.reduce(store.read_parquet(file), movie_ids, _known(movies), _KEPT)
             for name, file in files.items()
         }
         filled = imputation.fill(parts, movie_ids, _known(movies), "mean")
         table = feature_store.table(movie_ids, filled["poster"], filled["text"])
-    sizes = {name: float(np.abs(artefacts.vectors(table[name])).sum(dtype=np.float64)) for name in parts}
+    sizes = {name: float(np.abs(vector_columns.vectors(table[name])).sum(dtype=np.float64)) for name in parts}
     explained = {f"{name} explained": float(part.explained.sum()) for name, part in parts.items()}
     # Two passes of n rows: the covariance of the known ones, the projection of all.
     flop = sum(2 * width * (len(_known(movies)) * width + movies * _KEPT) for width in (poster, text))
@@ -62,7 +62,7 @@ def reduced(movies: int, poster: int, text: int) -> dict[str, Any]:
 
 
 def sklearn_pca(movies: int, poster: int, text: int) -> dict[str, Any]:
-    """The same by pandas and scikit-learn's PCA by covariance, in float64: float32 is off (``utils.reduction``)."""
+    """The same by pandas and scikit-learn's PCA by covariance, in float64: float32 is off (``utils.features.pca``)."""
     import pandas as pd
     from sklearn.decomposition import PCA
 
@@ -81,22 +81,22 @@ def sklearn_pca(movies: int, poster: int, text: int) -> dict[str, Any]:
 def _raw(movies: int, poster: int, text: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Return the vectors of each modality, and a code for each movie, in some order above the reserved ones."""
     files = _files(movies, poster, text)
-    raw = {name: artefacts.vectors(pq.read_table(file)["embedding"]) for name, file in files.items()}
+    raw = {name: vector_columns.vectors(pq.read_table(file)["embedding"]) for name, file in files.items()}
     return raw, np.random.default_rng(0).permutation(movies) + _RESERVED
 
 
 def laid_out(movies: int, poster: int, text: int) -> dict[str, Any]:
     """The table that the model looks up, as notebook 07 makes it."""
-    from utils import content
+    from utils.model import frozen_table
 
     raw, codes = _raw(movies, poster, text)
     movie_ids = np.arange(1, movies + 1)
-    columns = {name: artefacts.vector_column(values) for name, values in raw.items()}
-    flags = dict.fromkeys(content.FLAGS, np.ones(movies, bool))
+    columns = {name: vector_columns.vector_column(values) for name, values in raw.items()}
+    flags = dict.fromkeys(frozen_table.FLAGS, np.ones(movies, bool))
     features = pa.table({"movieId": movie_ids} | columns | flags)
     coded = pa.table({"movieId": movie_ids, "content_code": codes})
     with timed() as clock:
-        found = content.content_table(features, coded)
+        found = frozen_table.content_table(features, coded)
     return clock.told() | _laid_out(found.vectors[_RESERVED:, : poster + text], movies)
 
 

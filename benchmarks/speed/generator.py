@@ -21,8 +21,9 @@ from scipy.special import ndtri
 
 from benchmarks.speed import ROOT
 from benchmarks.speed.shape import RATINGS, SHARES, Shape, choose, shape
-from utils import archives, artefacts
-from utils.artefacts import writing
+from utils.fetching import archives
+from utils.handoff import store, vector_columns
+from utils.handoff.store import writing
 
 NAME = "ml-25m-shaped"
 CACHE = Path(os.environ.get("SPEED_DATA", ROOT / "data" / ".speed"))
@@ -159,8 +160,8 @@ def vectors(path: Path, movie_ids: np.ndarray, width: int, seed: int = 0) -> Pat
     found += 0.1 * generator.standard_normal(found.shape, dtype=np.float32) + 0.5
     path.parent.mkdir(parents=True, exist_ok=True)
     with writing(path) as temporary:
-        table = pa.table({"movieId": movie_ids, "embedding": artefacts.vector_column(found)})
-        pq.write_table(table, temporary, compression="zstd", row_group_size=artefacts.group_rows(table.schema))
+        table = pa.table({"movieId": movie_ids, "embedding": vector_columns.vector_column(found)})
+        pq.write_table(table, temporary, compression="zstd", row_group_size=store.group_rows(table.schema))
     return path
 
 

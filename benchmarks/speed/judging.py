@@ -14,12 +14,13 @@ from sklearn.metrics import log_loss, roc_auc_score
 from benchmarks.speed.child import timed
 from benchmarks.speed.harness import Case
 from benchmarks.speed.training import inputs
-from utils import evaluation, models
-from utils.catalogue import Catalogue
-from utils.models import Inputs
-from utils.recommendation import Recommender
-from utils.training import Job, Settings, Split
-from utils.twin import Twin
+from utils.metrics import click
+from utils.model import architectures
+from utils.model.architectures import Inputs
+from utils.model.torch_model import Twin
+from utils.model.training.fit import Job, Settings, Split
+from utils.study.catalogue import Catalogue
+from utils.study.recommender import Recommender
 
 BINS, K = 10, 20
 SAME = {"auc": 1e-6, "logloss": 1e-5, "gauc": 1e-6, "ece": 1e-4, "scores": 1e-5}
@@ -45,10 +46,10 @@ def metrics(rows: int, users: int, looped: int) -> dict[str, Any]:
     """Judge with ``evaluation.evaluate``, the least number of resamples: one."""
     user, label, score = _scored(rows, users)
     with timed() as clock:
-        found = evaluation.evaluate(user, label, score, replicates=1, **TAGS)
+        found = click.evaluate(user, label, score, replicates=1, **TAGS)
     answer = {row["metric"]: row["value"] for row in found}
     some = user < looped
-    answer["gauc"] = evaluation.gauc(user[some], label[some], score[some])[0]
+    answer["gauc"] = click.gauc(user[some], label[some], score[some])[0]
     return {"seconds": clock.seconds, "answer": answer, "count": rows}
 
 
@@ -75,7 +76,7 @@ def metrics_by_scikit_learn(rows: int, users: int, looped: int) -> dict[str, Any
 def _shop(users: int, movies: int, content_rows: int, width: int, seen: int) -> tuple[Twin, Recommender]:
     """Return a multimodal twin, not trained but with scores that differ, and what its lists need beside it."""
     draw, shape = np.random.default_rng(0), inputs(users, movies, content_rows, width)
-    graph = models.multimodal(shape, models.FEATURE_SETS[-1])
+    graph = architectures.multimodal(shape, architectures.FEATURE_SETS[-1])
     content = draw.standard_normal((shape.content_rows, width), np.float32)
     codes = _catalogue_codes(shape, draw)
     rated = draw.integers(0, content_rows, (users, seen))

@@ -18,12 +18,15 @@ from torchvision import transforms
 
 from benchmarks.speed.child import timed
 from benchmarks.speed.harness import Case
-from utils import encoders_image, posters, shards, stand_ins
-from utils.artefacts import open_store, vectors, writing
-from utils.encoders_image import PICTURES_AT_ONCE
-from utils.images import save_jpeg
-from utils.movie import Movie
-from utils.runner import ROOT
+from utils.content import stand_ins
+from utils.content.images import save_jpeg
+from utils.content.movie import Movie
+from utils.handoff.store import open_store, writing
+from utils.handoff.vector_columns import vectors
+from utils.series.runner import ROOT
+from utils.vectors import posters, shards
+from utils.vectors.encoders import image
+from utils.vectors.encoders.image import PICTURES_AT_ONCE
 
 CACHE = Path(os.environ.get("MULTIMODAL_CACHE") or ROOT / "data" / ".cache")
 GENRES = ("Action", "Comedy", "Drama", "Horror", "Sci-Fi", "War", "Western", "Romance")
@@ -144,7 +147,7 @@ def sample(found: np.ndarray) -> list[list[float]]:
 
 def _warm(batch: int, precision: str = "auto") -> posters.ImageEncoder:
     encoder = posters.load_encoder(posters.DEFAULT, "cpu", CACHE, precision)
-    encoders_image.forward(encoder, np.zeros((batch, encoder.size, encoder.size, 3), "uint8"))
+    image.forward(encoder, np.zeros((batch, encoder.size, encoder.size, 3), "uint8"))
     return encoder
 
 

@@ -27,8 +27,8 @@ def prepare(ratings: int, seed: int) -> None:
 
 def convert(archive: Path, folder: Path) -> dict[str, Path]:
     """Do what notebook 01 does, by the functions that it calls; return where train, valid and cold are."""
-    from utils import movielens, splits
-    from utils.artefacts import open_store
+    from utils.handoff.store import open_store
+    from utils.ratings import movielens, splits
 
     store = open_store(folder, generator.NAME, SPLIT["seed"], "01-Download-Convert", ARCHIVE=archive.name)
     converted = movielens.convert(movielens.locate(generator.NAME, folder, archive))

@@ -17,10 +17,12 @@ import torch
 from benchmarks.speed.child import timed
 from benchmarks.speed.harness import Case
 from benchmarks.speed.posters import CACHE, CLOSE, CLOSE_BFLOAT16, GENRES, same_directions, sample, write_plainly
-from utils import shards, stand_ins, synopses
-from utils.artefacts import open_store, vectors
-from utils.encoders_text import default_folder
-from utils.movie import Movie
+from utils.content import stand_ins
+from utils.content.movie import Movie
+from utils.handoff.store import open_store
+from utils.handoff.vector_columns import vectors
+from utils.vectors import shards, synopses
+from utils.vectors.encoders.text import default_folder
 
 MEDIAN_WORDS, SPREAD, FEWEST, MOST_WORDS = 90, 0.55, 10, 400
 """Words of a text: log-normal around the median, SPREAD in units of the logarithm, cut at both ends."""

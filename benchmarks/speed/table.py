@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.speed.limits import NEEDS, UNITS
-from utils.artefacts import writing
+from utils.handoff.store import writing
 
 BEGIN, END = "<!-- speed: begin -->", "<!-- speed: end -->"
 HEADER = (

@@ -15,11 +15,12 @@ from torch import Tensor, nn
 
 from benchmarks.speed.child import timed
 from benchmarks.speed.harness import Case
-from utils import models, training
-from utils.evaluation import auc
-from utils.hugectr_adam import adam_eps
-from utils.training import Job, Settings, Split
-from utils.twin import Twin
+from utils.metrics.click import auc
+from utils.model import architectures
+from utils.model.adam import adam_eps
+from utils.model.torch_model import Twin
+from utils.model.training import fit as training
+from utils.model.training.fit import Job, Settings, Split
 
 RESERVED = 3
 """Codes below the first user, movie or genre: padding, null, out of vocabulary."""
@@ -29,15 +30,15 @@ WARM_UP = 4
 """Batches before the clock starts."""
 
 
-def inputs(users: int, movies: int, content_rows: int, width: int, genres: int = 20) -> models.Inputs:
+def inputs(users: int, movies: int, content_rows: int, width: int, genres: int = 20) -> architectures.Inputs:
     """Return a data set's shape; the content is a poster and a text vector of half the width each."""
     halves = {"poster": (0, width // 2), "text": (width // 2, width)}
-    return models.Inputs(
+    return architectures.Inputs(
         users + RESERVED, movies + RESERVED, genres + RESERVED, 10, content_rows + RESERVED, halves
     )  # fmt: skip
 
 
-def make(shape: models.Inputs, rows: int, seed: int = 0) -> tuple[Split, np.ndarray]:
+def make(shape: architectures.Inputs, rows: int, seed: int = 0) -> tuple[Split, np.ndarray]:
     """Return ``rows`` ratings and the content table float32 [content_rows, width].
 
     A like is drawn with the probability sigmoid(user bias + movie bias + user taste . movie taste); a movie's bias is
@@ -65,7 +66,7 @@ def _job(rows: int, held_out: int, **sizes: int) -> tuple[Job, Split]:
     """Return what both sides train from, and the rows held out; the batch size is yet to be chosen."""
     shape = inputs(**sizes)
     split, content = make(shape, rows + held_out)
-    graph = models.seed(shape, models.FEATURE_SETS[-1])
+    graph = architectures.seed(shape, architectures.FEATURE_SETS[-1])
     train, held = split.head(rows), split.take(np.arange(rows, rows + held_out))
     return Job(graph, train, held.head(0), content, shape, Settings(1, 1, RATE), seed=0), held
 
@@ -109,7 +110,7 @@ def _fit_plain(job: Job) -> tuple[float, Plain]:
     """Train one epoch; return its seconds and the model.
 
     Batches are cut from a shuffled order: a DataLoader, which collates row by row, would only be slower. Adam's eps is
-    HugeCTR's (``utils.hugectr_adam.HugeCTRAdam``): with PyTorch's own the AUC after one epoch differs by 0.002.
+    HugeCTR's (``utils.model.adam.HugeCTRAdam``): with PyTorch's own the AUC after one epoch differs by 0.002.
     """
     model = Plain(job)
     model.start_as(job.twin())

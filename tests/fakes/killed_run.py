@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from utils.answers import FILE, Answers
-from utils.artefacts import open_store
-from utils.enrichment import enrich
-from utils.fetcher import Fetcher, Limits
-from utils.providers.tmdb import open_tmdb
+from utils.content.enrichment import enrich
+from utils.content.providers.tmdb import open_tmdb
+from utils.fetching.answer_cache import FILE, Answers
+from utils.fetching.fetcher import Fetcher, Limits
+from utils.handoff.store import open_store
 
 CONNECTIONS = 24
 LIMITS = Limits(

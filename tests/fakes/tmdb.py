@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from fakes.server import Answered, as_json
+from tests.fakes.server import Answered, as_json
 
 KEY = "0123456789abcdef0123456789abcdef"
 TRANSIENT = ("429", "500", "503", "502", "reset", "reset", "short", "hop")

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from fakes.server import Answered, as_json
+from tests.fakes.server import Answered, as_json
 
 ARTICLE = "https://en.wikipedia.org/wiki/"
 

@@ -8,10 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
 
-from utils.contract import ARTEFACTS
-from utils.plots.charts import COLOURS, QUIET, WIDTH, Picture, style
-
-FILLS = ("#dbe7f1", "#f8e4d0", "#dcecdf", "#f3dbe4", "#e5dff2", "#efe9cf", "#d9eeed", "#ecdfd6")
+from utils.handoff.contract import ARTEFACTS
+from utils.plots.style import COLOURS, FILLS, QUIET, WIDTH, Picture, style
 
 
 def canvas(width: float, height: float) -> tuple[Picture, Axes]:
@@ -34,7 +32,7 @@ def draw_box(axes: Axes, x: float, y: float, width: float, height: float, fill: 
 
 
 def data_flow_map() -> Picture:
-    """Draw the way of the data: each notebook, the files it writes (from ``utils.contract``), and who reads them."""
+    """Draw the way of the data: each notebook, the files it writes, and who reads them."""
     places = {
         "01": (0, 1.3),
         "02": (1, 0.85),

@@ -12,8 +12,8 @@ from itertools import pairwise
 import numpy as np
 from matplotlib.axes import Axes
 
-from utils.plots.boxes import FILLS, canvas, draw_box, draw_link
-from utils.plots.charts import COLOURS, HEIGHT, QUIET, WIDTH, Picture, PlotError, printable, style, text_width
+from utils.plots.boxes import canvas, draw_box, draw_link
+from utils.plots.style import COLOURS, FILLS, HEIGHT, QUIET, WIDTH, Picture, PlotError, printable, style, text_width
 
 LINE = 0.0185
 """Inches a line is high for each point of the type's size."""

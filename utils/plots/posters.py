@@ -14,9 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch, Rectangle
 from PIL import ImageOps
 
-from utils.images import ImageRefused, decode
+from utils.content.images import ImageRefused, decode
 from utils.plots.boxes import canvas
-from utils.plots.charts import COLOURS, GRID, HEIGHT, QUIET, STAND_IN, WIDTH, Picture, PlotError, printable, style
+from utils.plots.style import COLOURS, GRID, HEIGHT, QUIET, STAND_IN, WIDTH, Picture, PlotError, printable, style
 
 POSTER = 1.5
 """Height of a poster over its width."""

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from utils import missing
-from utils.evaluation import summarise
-from utils.plots.charts import COLOURS, HEIGHT, INK, QUIET, WIDTH, Picture, PlotError, caption, empty, one_row, style
+from utils.metrics.click import summarise
+from utils.plots.style import COLOURS, HEIGHT, INK, QUIET, WIDTH, Picture, PlotError, caption, empty, one_row, style
+from utils.study import missing_content
 
 SLICES = ("warm", "cold")
 """Slices that are drawn unless others are asked for: movies with ratings in train, and movies without."""
@@ -93,10 +93,10 @@ def missing_sweep(metrics: pd.DataFrame, metric: str = "auc", stand_in: bool = F
     there. Raises PlotError where no row is of a sweep, or the rows are of several runs or several feature sets.
     """
     summary = _one_run(metrics, metric, SLICES)
-    parsed = [missing.parse(features) for features in summary["features"]]
+    parsed = [missing_content.parse(features) for features in summary["features"]]
     sweep = summary[[found is not None for found in parsed]].copy()
     if sweep.empty:
-        wanted = missing.name("ids+genres+poster+text", 0.3, missing.STRATEGIES[0])
+        wanted = missing_content.name("ids+genres+poster+text", 0.3, missing_content.STRATEGIES[0])
         raise PlotError(f"No row has features such as {wanted!r}: train on what missing.hide returns first.")
     sweep["share"], sweep["strategy"] = zip(*(found for found in parsed if found is not None), strict=True)
     full = sorted({features.rpartition("(")[0] for features in sweep["features"]})
@@ -107,7 +107,7 @@ def missing_sweep(metrics: pd.DataFrame, metric: str = "auc", stand_in: bool = F
         figure, panels = one_row(len(shown), width=9, height=3.4)
         for axes, name in zip(panels, shown, strict=True):
             part = sweep[sweep["slice"] == name]
-            for strategy, colour, mark in zip(missing.STRATEGIES, COLOURS, "osD", strict=False):
+            for strategy, colour, mark in zip(missing_content.STRATEGIES, COLOURS, "osD", strict=False):
                 line = part[part["strategy"] == strategy].sort_values("share")
                 if len(line):
                     percent, label = line["share"] * 100, f"gaps: {strategy}"

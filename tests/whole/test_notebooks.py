@@ -1,0 +1,321 @@
+"""The series as people run it: every notebook, in order, headless, on real ratings; then on awkward catalogues."""
+
+import csv
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import papermill
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from tests.places import CACHE, ROOT
+from utils.etl import negative_sampling
+from utils.handoff import store as artefacts
+from utils.handoff.contract import ARTEFACTS
+from utils.handoff.store import Store
+from utils.metrics import click
+from utils.model import frozen_table
+from utils.model.architectures import MODELS
+from utils.model.training import fit as training
+from utils.model.training import launch
+from utils.recommend import onnx_export
+from utils.series import runner
+from utils.study import missing_content, objectives
+from utils.study.study import Study
+
+NOTEBOOKS = sorted(path.stem for path in ROOT.glob("[0-9]*.ipynb"))
+FULL = "ids+genres+poster+text"
+SHUFFLED = f"{FULL}(shuffled)"
+
+
+def data_folder(folder: Path) -> Path:
+    """A DATA_DIR in ``folder`` that shares the cache of downloads, so that weights are fetched once."""
+    data = folder / "data"
+    data.mkdir()
+    CACHE.mkdir(parents=True, exist_ok=True)
+    (data / ".cache").symlink_to(CACHE)
+    return data
+
+
+def run(folder: Path, **given: object) -> int:
+    return runner.run_all(given, runs=folder / "runs")
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, object]]]:
+    """The whole series on 300 users of ml-100k; gives the folder and the parameters."""
+    folder = tmp_path_factory.mktemp("series")
+    given = {"DATA_DIR": str(data_folder(folder)), "SAMPLE_USERS": 300, "COLD_FRACTION": 0.2, "SEEDS": [42, 43]}
+    assert run(folder, **given) == len(NOTEBOOKS)
+    return folder, given
+
+
+@pytest.fixture(scope="module")
+def store(series: tuple[Path, dict[str, object]]) -> Store:
+    return artefacts.open_store(series[0] / "data", "ml-100k", 42, "07-Training-with-HugeCTR")
+
+
+@pytest.fixture(scope="module")
+def metrics(store: Store) -> pd.DataFrame:
+    return pd.read_csv(store.path("metrics"))
+
+
+def test_there_are_eight_notebooks_and_each_was_run(series: tuple[Path, dict[str, object]]) -> None:
+    assert [name[:2] for name in NOTEBOOKS] == [f"0{number}" for number in range(8)]
+    assert sorted(path.stem for path in (series[0] / "runs" / "ml-100k").glob("*.ipynb")) == NOTEBOOKS
+
+
+def test_every_file_of_the_contract_is_there_and_is_what_it_says(store: Store) -> None:
+    manifest = store.manifest()
+    for name, artefact in ARTEFACTS.items():
+        path = store.need(name)
+        assert manifest[name]["sha256"] == artefacts.sha256(path), name
+        assert manifest[name]["notebook"] == artefact.notebook
+        if artefact.columns is not None:
+            assert store.read(name).num_rows == manifest[name]["rows"]
+
+
+def test_the_parts_of_the_ratings_are_disjoint_and_complete(store: Store) -> None:
+    parts = {name: store.read(name).to_pandas() for name in ("train", "valid", "cold")}
+    everything = pd.concat(parts.values())
+    assert not everything.duplicated(["userId", "movieId"]).any()
+    assert everything["userId"].nunique() == 300
+    cold = set(parts["cold"]["movieId"])
+    assert cold and not cold & (set(parts["train"]["movieId"]) | set(parts["valid"]["movieId"]))
+
+
+def test_every_catalogue_file_lists_every_movie_once(store: Store) -> None:
+    for name in ("movies_converted", "enriched", "feature_store", "movie_codes"):
+        movies = store.read(name)["movieId"].to_pylist()
+        assert len(movies) == len(set(movies)) == 1682, name
+
+
+def test_the_frozen_row_of_every_movie_is_its_feature_store_row(store: Store) -> None:
+    features, codes = store.read("feature_store"), store.read("movie_codes")
+    folder = store.path("hugectr_pretrained_embedding")
+    keys = np.fromfile(folder / "key", "<i8")
+    vectors = np.fromfile(folder / "emb_vector", "<f4").reshape(len(keys), -1)
+    assert keys.tolist() == list(range(1682 + 3))
+    row = dict(zip(codes["movieId"].to_pylist(), codes["content_code"].to_pylist(), strict=True))
+    poster = dict(zip(features["movieId"].to_pylist(), features["poster"].to_pylist(), strict=True))
+    text = dict(zip(features["movieId"].to_pylist(), features["text"].to_pylist(), strict=True))
+    for movie, code in row.items():
+        assert np.array_equal(vectors[code, :64], np.float32(poster[movie]))
+        assert np.array_equal(vectors[code, 64:128], np.float32(text[movie]))
+    assert frozen_table.check_content(folder, features, codes) == 1682
+
+
+def test_what_hugectr_reads_has_its_metadata_and_no_nulls(store: Store) -> None:
+    for name in ("rank", "train", "valid", "cold"):
+        folder = store.path(f"{name}-hugectr")
+        count, *paths = (folder / "_file_list.txt").read_text().split()
+        assert int(count) == len(paths)
+        described = json.loads((folder / "_metadata.json").read_text())
+        rows = {Path(path).name: pq.read_metadata(store.folder / path).num_rows for path in paths}
+        assert {entry["file_name"]: entry["num_rows"] for entry in described["file_stats"]} == rows
+        assert [entry["col_name"] for entry in described["cats"]] == [
+            "userId", "movieId", "genres", "movieId_duplicate",
+        ]  # fmt: skip
+        assert sum(rows.values()) == store.manifest()[f"{name}-hugectr"]["rows"]
+        assert name == "rank" or sum(rows.values()) == store.read(name).num_rows
+    label = pq.read_table(store.folder / paths[0])["rating"]
+    assert str(label.type) == "float" and set(label.to_pylist()) <= {0.0, 1.0}
+
+
+def test_training_rows_practise_the_unknown_id(store: Store) -> None:
+    codes = pq.read_table(store.path("train-hugectr") / "part_0.parquet", columns=["movieId"], partitioning=None)
+    share = np.mean(codes["movieId"].to_numpy() == 2)
+    assert 0.17 < share < 0.23
+
+
+def test_metrics_are_tidy_and_above_floors_that_a_broken_model_misses(metrics: pd.DataFrame) -> None:
+    assert tuple(metrics.columns) == click.METRICS_COLUMNS
+    assert {"warm", "few-shot", "cold", "cold among all"} == set(metrics["slice"])
+    assert {"auc", "logloss", "gauc", "recall@10", "ndcg@10"} <= set(metrics["metric"])
+    assert np.isfinite(metrics[["value", "low", "high"]]).all().all() and (metrics["n"] > 0).all()
+    hidden = [missing_content.parse(name) for name in metrics["features"]]
+    assert {(share, strategy) for share in (0.0, 0.5, 0.9) for strategy in missing_content.STRATEGIES} == set(
+        hidden
+    ) - {None}
+    metrics = metrics[[one is None for one in hidden]]
+    ours = metrics[(metrics["model"] == "multimodal") & (metrics["metric"] == "auc")]
+    auc = ours.groupby(["slice", "features"])["value"].mean()
+    assert auc["warm"].min() > 0.70
+    assert auc["warm"][FULL] > auc["warm"]["ids"] - 0.01
+    assert auc["cold"][FULL] > auc["cold"]["ids"] + 0.01, "content must help where there is nothing else"
+    assert auc["cold"][FULL] > auc["cold"][SHUFFLED] + 0.01, "the wrong movies' content must not help as much"
+
+
+def test_what_is_recommended_ranks_above_popularity(metrics: pd.DataFrame) -> None:
+    ndcg = metrics[(metrics["metric"] == "ndcg@10") & (metrics["slice"] == "warm")]
+    reached = ndcg.groupby(["model", "features"])["value"].mean()
+    assert reached["multimodal-rank", FULL] > reached["popularity", "ids"] + 0.01
+    assert reached["multimodal-rank", FULL] > reached["multimodal", FULL] + 0.01
+
+
+def test_predictions_are_those_that_the_metrics_were_computed_from(store: Store, metrics: pd.DataFrame) -> None:
+    for name, slice_name in (("valid", "warm"), ("cold", "cold")):
+        rows, raw = store.read(f"{name}_predictions").to_pandas(), store.read(name).to_pandas()
+        assert rows[["userId", "movieId"]].equals(raw[["userId", "movieId"]])
+        assert ((rows["rating"] > 3) == (rows["label"] == 1)).all()
+        assert rows["score"].between(0, 1).all()
+        chosen = metrics.query("model == 'multimodal' and features == @FULL and seed == 42 and metric == 'auc'")
+        value = chosen[chosen["slice"] == slice_name]["value"].item()
+        assert click.auc(rows["label"].to_numpy(), rows["score"].to_numpy()) == pytest.approx(value, abs=1e-9)
+
+
+def test_recommendations_are_twenty_unseen_movies_for_every_user(store: Store) -> None:
+    rows, train = store.read("recommendations").to_pandas(), store.read("train").to_pandas()
+    everybody = pd.concat([store.read(name).to_pandas() for name in ("train", "valid", "cold")])["userId"].unique()
+    assert set(rows["userId"]) == set(everybody)
+    assert (rows.groupby("userId")["rank"].apply(list).map(lambda ranks: ranks == list(range(1, 21)))).all()
+    assert rows.groupby("userId")["score"].apply(lambda scores: scores.is_monotonic_decreasing).all()
+    assert rows.merge(train, on=["userId", "movieId"]).empty
+
+
+def test_the_exported_model_gives_the_predictions(store: Store) -> None:
+    rows = store.read("cold_predictions").to_pandas()
+    found = onnx_export.predict(store.path("serving"), rows["userId"].to_numpy(), rows["movieId"].to_numpy())
+    assert np.abs(found - rows["score"]).max() < 1e-5
+
+
+@pytest.fixture(scope="module")
+def study(store: Store) -> Study:
+    """The experiment of 07, opened again on the files of the series."""
+    features, codes = store.read("feature_store"), store.read("movie_codes")
+    movies = store.read("movies_converted").sort_by("movieId")
+    table = frozen_table.content_table(features, codes)
+    settings = objectives.settings("both", 6, 2, 2048, 0.002)
+    fit = launch.trainer(store, "torch", 1, [[0]])
+    return Study.open(store, movies, features, codes, table, settings, "torch", fit)
+
+
+def job_of(study: Study, model: str, objective: str = "like") -> training.Job:
+    return study.job(model, FULL, 1, objective, study.settings[objective])
+
+
+@pytest.mark.parametrize(
+    ("model", "objective"), [*((model, "like") for model in sorted(MODELS)), ("multimodal", "rank")]
+)
+def test_the_hugectr_script_passes_the_stand_in_and_its_weights_load_here(
+    study: Study, store: Store, model: str, objective: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "hugectr_stand_in"))
+    monkeypatch.setenv("HUGECTR_STAND_IN_TRUTH", str(store.folder))
+    folder, raw_rank = store.path("checkpoints") / f"stand_in_{model}", store.folder / "rank.parquet"
+    folder.mkdir()
+    # The raw rows of rank-hugectr are not kept; they are the same whenever they are drawn.
+    drawn = store.metadata("movie_codes")
+    pq.write_table(
+        negative_sampling.rank_rows(store.read("train"), drawn["negatives"], drawn["half_life"], 42), raw_rank
+    )
+    try:
+        found = launch.fit_hugectr(store, job_of(study, model, objective), folder / model, [[0]])
+        source = (folder / "model.py").read_text()
+    finally:
+        shutil.rmtree(folder)
+        raw_rank.unlink()
+    assert f'source="{study.objectives[objective]}-hugectr/_file_list.txt"' in source
+    epochs = study.settings[objective].epochs
+    assert len(found.history) == epochs and all("valid_auc" in epoch for epoch in found.history)
+    assert training.score(found.twin, study.splits["valid"]).std() > 0
+
+
+def test_two_processes_give_the_auc_of_one(study: Study, store: Store) -> None:
+    job = job_of(study, "multimodal")
+    folder = store.path("checkpoints") / "two_processes"
+    folder.mkdir()
+    try:
+        runs = [training.fit(job), launch.fit_distributed(store, job, folder / "multimodal", 2)]
+    finally:
+        shutil.rmtree(folder)
+    valid = study.splits["valid"]
+    one, two = (click.auc(valid.label.numpy(), training.score(found.twin, valid)) for found in runs)
+    assert one == pytest.approx(two, abs=0.003)
+
+
+def test_a_second_run_does_nothing(series: tuple[Path, dict[str, object]]) -> None:
+    assert run(series[0], **series[1]) == 0
+
+
+def test_a_hand_off_of_another_seed_is_refused(series: tuple[Path, dict[str, object]], tmp_path: Path) -> None:
+    with pytest.raises(papermill.PapermillExecutionError, match=r"SEED=42, not 7\. Run 0[1-4]-"):
+        papermill.execute_notebook(
+            str(ROOT / "05-Create-Feature-Store.ipynb"),
+            str(tmp_path / "out.ipynb"),
+            {"DATA_DIR": series[1]["DATA_DIR"], "SEED": 7},
+            cwd=str(ROOT),
+            progress_bar=False,
+        )
+
+
+def test_running_05_first_names_the_notebook_to_run(tmp_path: Path) -> None:
+    with pytest.raises(papermill.PapermillExecutionError, match="Run 03-Feature-Extraction-Poster.ipynb first"):
+        papermill.execute_notebook(
+            str(ROOT / "05-Create-Feature-Store.ipynb"),
+            str(tmp_path / "out.ipynb"),
+            {"DATA_DIR": str(tmp_path)},
+            cwd=str(ROOT),
+            progress_bar=False,
+        )
+
+
+def own_data(folder: Path) -> dict[str, object]:
+    """Sixty readers and forty books: ratings and "movies" of another domain, as csv."""
+    generator = np.random.default_rng(0)
+    with (folder / "items.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["movieId", "title", "genres"])
+        for item in range(1, 41):
+            writer.writerow([item, f"Book {item}, The ({1900 + item})", "Crime|Poetry" if item % 2 else "Poetry"])
+    with (folder / "ratings.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["userId", "movieId", "rating", "timestamp"])
+        for user in range(1, 61):
+            for item in generator.choice(np.arange(1, 41), 15, replace=False):
+                likes = (user % 2) == (item % 2)
+                writer.writerow([user, item, generator.choice([4, 5] if likes else [1, 2, 3]), 1_000_000 + user])
+    return {
+        "DATA_DIR": str(data_folder(folder)),
+        "DATASET": "books",
+        "RATINGS": str(folder / "ratings.csv"),
+        "MOVIES": str(folder / "items.csv"),
+        "COLD_FRACTION": 0.1,
+        "ENRICHMENT": "local",
+        "ENRICHMENT_DIR": str(folder / "content"),
+        "EPOCHS": 3,
+        "SEEDS": [1],
+        "FEATURES": ["ids", FULL],
+        "MISSING_SHARES": [0.5],
+        "OWN_DATA": False,
+    }
+
+
+@pytest.mark.parametrize("kept", ["synopses", "posters"])
+def test_a_catalogue_without_posters_or_without_texts_runs_to_the_end(tmp_path: Path, kept: str) -> None:
+    given = own_data(tmp_path)
+    folder = tmp_path / "content"
+    folder.mkdir()
+    if kept == "synopses":
+        lines = [
+            "movieId,synopsis",
+            *(f"{item},A book about {'murder' if item % 2 else 'spring'}." for item in range(1, 41)),
+        ]
+        (folder / "synopses.csv").write_text("\n".join(lines))
+    else:
+        (folder / "posters").mkdir()
+        for item in range(1, 41):
+            Image.new("RGB", (60, 90), (item * 6, 10, 200)).save(folder / "posters" / f"{item}.png")
+    given |= {"OBJECTIVE": "both" if kept == "synopses" else "like", "TUNING": int(kept == "synopses")}
+    assert run(tmp_path, **given) == len(NOTEBOOKS)
+    assert (tmp_path / "data" / "books" / "rank-hugectr").exists() == (kept == "synopses")
+    books = artefacts.open_store(tmp_path / "data", "books", 42, "07-Training-with-HugeCTR")
+    features = books.read("feature_store").to_pandas()
+    assert features["has_text"].all() == (kept == "synopses") and features["has_poster"].all() == (kept == "posters")
+    assert {"warm", "cold"} <= set(pd.read_csv(books.path("metrics"))["slice"])
+    assert books.read("recommendations").num_rows > 0

@@ -1,0 +1,192 @@
+"""Gives every movie a poster and a synopsis, or the reason why it has none.
+
+``enrich`` asks providers in the order in which the reader names them (``ENRICHMENT="local,tmdb,offline"``);
+the first that has a poster gives the poster, the first that has a synopsis gives the synopsis, and
+the source of each is recorded. A provider is asked only for what the ones before it did not have. A new
+source is a class like ``utils.content.providers.base.Provider`` and an entry in ``utils.content.providers.PROVIDERS``.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from tqdm.auto import tqdm
+
+from utils.content import images
+from utils.content.movie import Movie, movies_of
+from utils.content.providers import PROVIDERS, open_providers
+from utils.content.providers.base import NotGiven, Picture, Provider, Refused, Synopsis
+from utils.content.providers.offline import Offline
+from utils.handoff import parameters
+from utils.handoff.contract import ARTEFACTS
+from utils.handoff.parameters import ParameterError
+from utils.handoff.store import DataFolderError, Store
+
+__all__ = ["PROVIDERS", "Movie", "Offline", "Picture", "Provider", "Refused", "enrich", "open_providers", "poster_size"]
+
+MODALITIES = ("poster", "synopsis")
+
+
+def poster_size(value: object) -> tuple[int, int]:
+    """Return POSTER_SIZE as (width, height) in pixels; raise ParameterError unless each is 16 to 2000."""
+    sides = list(value) if isinstance(value, (list, tuple)) else []
+    whole = all(isinstance(side, int) and not isinstance(side, bool) and 16 <= side <= 2000 for side in sides)
+    if len(sides) != 2 or not whole:
+        raise ParameterError(f"POSTER_SIZE={value!r} must be [width, height] in pixels, each 16 to 2000.")
+    return sides[0], sides[1]
+
+
+@dataclass
+class _Found:
+    """What enrichment came to for one movie: a row of ``enriched`` and its rows of the report by modality."""
+
+    movie: Movie
+    row: dict[str, Any]
+    report: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {name: [] for name in MODALITIES})
+
+    def lacks(self, modality: str) -> bool:
+        return self.row[f"{modality}_source"] is None
+
+    def note(self, modality: str, provider: str | None, outcome: str, detail: str | None, attempts: int) -> None:
+        self.report[modality].append(
+            {
+                "movieId": self.row["movieId"],
+                "modality": modality,
+                "provider": provider,
+                "outcome": outcome,
+                "detail": detail,
+                "attempts": attempts,
+            }
+        )
+
+
+def enrich(
+    store: Store,
+    movies: pa.Table,
+    providers: Sequence[Provider],
+    poster_size: tuple[int, int],
+    max_movies: int | None = None,
+    workers: int = 2,
+) -> tuple[pa.Table, pa.Table]:
+    """Return (enriched, enrichment_report) for every movie of ``movies_converted``; write the posters.
+
+    Both tables are in ascending movieId and the same whatever ``workers`` (threads for providers that ask
+    no host) is and whatever was there before. Posters go to ``posters/<movieId>.jpg`` in the data folder,
+    ``poster_size`` (width, height) pixels each, every one atomically; one that is there already and was
+    made from the same source is kept, so a run that was stopped goes on where it was. With ``max_movies``
+    only the first movies are enriched and the rest have outcome "skipped". Other outcomes are "found",
+    "missing", "refused" (it cannot be used) and "failed" (a host could not be asked: run again). Files in
+    ``posters/`` that belong to no row are removed at the end. Raises DataFolderError when the disk is full
+    or the folder is not writable.
+    """
+    parameters.whole("MAX_MOVIES", max_movies, least=0, none=True)
+    parameters.whole("WORKERS", workers)
+    folder = store.path("posters")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataFolderError(
+            f"Cannot make the folder {folder} ({error.strerror}). Remove what is in its place."
+        ) from error
+    catalogue = movies_of(movies)
+    found = [_Found(movie, _empty_row(movie)) for movie in catalogue]
+    chosen = found[:max_movies]
+    for provider in providers:
+        lacking = [each for each in chosen if any(each.lacks(modality) for modality in MODALITIES)]
+        if lacking:
+            _ask_for_all(provider, lacking, folder, poster_size, provider.workers or workers)
+    for each in found[len(chosen) :]:
+        for modality in MODALITIES:
+            each.note(modality, None, "skipped", "beyond MAX_MOVIES", attempts=0)
+    _remove_strangers(folder, {Path(each.row["poster_path"]).name for each in found if each.row["poster_path"]})
+    report = [line for each in found for modality in MODALITIES for line in each.report[modality]]
+    return _table("enriched", [each.row for each in found]), _table("enrichment_report", report)
+
+
+def _ask_for_all(
+    provider: Provider, lacking: Sequence[_Found], folder: Path, size: tuple[int, int], workers: int
+) -> None:
+    """Ask one provider for what each movie still lacks, from several threads, and note its answers."""
+    stop = threading.Event()
+
+    def one(found: _Found) -> None:
+        if not stop.is_set():
+            _ask_for_one(provider, found, folder, size)
+
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            wanted = {name: [each.movie for each in lacking if each.lacks(name)] for name in MODALITIES}
+            provider.prepare(wanted)
+            for _ in tqdm(pool.map(one, lacking), total=len(lacking), desc=f"From {provider.name}", unit="movie"):
+                pass
+        except BaseException:
+            # Ctrl-C or a full disk: the movies in flight finish or give up, the queue is dropped.
+            stop.set()
+            provider.stop()
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def _ask_for_one(provider: Provider, found: _Found, folder: Path, size: tuple[int, int]) -> None:
+    path = folder / f"{found.movie.movieId}.jpg"
+    if found.lacks("poster"):
+        picture = _answer(found, "poster", provider, lambda: _saved_poster(provider, found.movie, path, size))
+        if picture is not None:
+            found.row |= {"poster_path": f"{folder.name}/{path.name}", "poster_source": provider.name}
+    if found.lacks("synopsis"):
+        synopsis = _answer(found, "synopsis", provider, lambda: provider.synopsis(found.movie))
+        if synopsis is not None:
+            found.row |= {"synopsis": synopsis.text, "synopsis_source": provider.name}
+
+
+def _answer(found: _Found, modality: str, provider: Provider, ask: Callable[[], Any]) -> Any:
+    """Return the Picture or Synopsis that ``ask`` gives, or None; note it in the report."""
+    try:
+        given: Picture | Synopsis | None = ask()
+    except NotGiven as reason:
+        found.note(modality, provider.name, reason.outcome, str(reason) or None, reason.attempts)
+        return None
+    if given is None:
+        found.note(modality, provider.name, "missing", None, attempts=1)
+    else:
+        found.note(modality, provider.name, "found", given.detail, given.attempts)
+    return given
+
+
+def _saved_poster(provider: Provider, movie: Movie, path: Path, size: tuple[int, int]) -> Picture | None:
+    try:
+        picture = provider.poster(movie, size)
+    except images.ImageRefused as refusal:
+        raise Refused(str(refusal)) from refusal
+    if picture is None:
+        return None
+    origin = (
+        f"multimodal-movielens {provider.name} {picture.fingerprint} {size[0]}x{size[1]} q{images.QUALITY}".encode()
+    )
+    if images.comment_of(path) != origin:
+        try:
+            image = picture.image()
+        except images.ImageRefused as refusal:
+            raise Refused(str(refusal), picture.attempts) from refusal
+        images.save_jpeg(image, path, size, origin)
+    return picture
+
+
+def _empty_row(movie: Movie) -> dict[str, Any]:
+    return dict.fromkeys(ARTEFACTS["enriched"].columns or ()) | {"movieId": movie.movieId}
+
+
+def _remove_strangers(folder: Path, own: set[str]) -> None:
+    for path in folder.iterdir():
+        if path.name not in own and (path.is_symlink() or path.is_file()):
+            path.unlink()
+
+
+def _table(name: str, rows: list[dict[str, Any]]) -> pa.Table:
+    columns = ARTEFACTS[name].columns
+    assert columns is not None
+    return pa.Table.from_pylist(rows, schema=pa.schema(list(columns.items())))

@@ -1,0 +1,206 @@
+"""The one place where an image file from outside is checked and decoded.
+
+Whatever lies behind a name that ends in .jpg (an error page, half a download, a picture that
+unpacks to gigabytes) is either turned into a plain RGB picture here or refused with a reason.
+02-Data-Enrichment uses it for posters that come in, 03-Feature-Extraction-Poster for those it encodes.
+"""
+
+import stat
+import struct
+import zlib
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from utils.handoff.store import writing
+
+MAX_BYTES = 20 * 2**20
+MAX_PIXELS = 40_000_000
+LEAST_SIDE = 16
+QUALITY = 90
+
+# The classes are called directly because Image.open reports a picture that is too large through the
+# warnings filter and a global limit; here the limit is an argument, and the same in every process.
+_FORMATS: dict[str, type[JpegImageFile | PngImageFile | WebPImageFile]] = {
+    "JPEG": JpegImageFile,
+    "PNG": PngImageFile,
+    "WebP": WebPImageFile,
+}
+_OTHER_FORMATS = {
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"%PDF": "PDF",
+    b"\0\0\1\0": "ICO",
+}
+_UNREADABLE = (
+    *(OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, MemoryError),
+    *(struct.error, zlib.error, Image.DecompressionBombError, Warning),
+)
+"""What Pillow's parsers raise on damaged files; warnings where the caller has turned them into errors."""
+_ORIENTATION = 0x0112
+# EXIF 2.32, tag 0x0112: the transposition that brings each stored orientation upright.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class ImageRefused(ValueError):
+    """An image file cannot be used; the message is a short reason for a report."""
+
+
+def decode(
+    source: Path | bytes,
+    *,
+    max_bytes: int = MAX_BYTES,
+    max_pixels: int = MAX_PIXELS,
+    least_side: int = LEAST_SIDE,
+    target: tuple[int, int] | None = None,
+) -> Image.Image:
+    """Return a JPEG, PNG or WebP file as an upright RGB picture (alpha on white, first frame only).
+
+    Size in pixels is checked in the header, before memory is spent on it. With ``target`` (width,
+    height) a JPEG may come back smaller than it is, though not below ``target``: several times faster.
+    Raises ImageRefused for everything that is not a whole picture within the limits.
+    """
+    data = source if isinstance(source, bytes) else read(source, max_bytes)
+    if len(data) > max_bytes:
+        raise ImageRefused(f"too many bytes ({len(data):,}, at most {max_bytes:,})")
+    kind = _kind(data)
+    if kind == "WebP":
+        # Pillow's WebP reader allocates the whole canvas when it opens the file.
+        _check_size(_webp_size(data), max_pixels, least_side)
+    try:
+        image = _FORMATS[kind](BytesIO(data))
+    except _UNREADABLE as error:
+        raise ImageRefused(f"damaged {kind} header ({error})") from error
+    _check_size(image.size, max_pixels, least_side)
+    if target is not None and kind == "JPEG":
+        image.draft("RGB", target[::-1] if _orientation(image) >= 5 else target)
+    try:
+        image.load()
+        orientation = _orientation(image)
+        picture = _rgb(image)
+    except _UNREADABLE as error:
+        raise ImageRefused(f"truncated or damaged {kind} ({error})") from error
+    if orientation in _UPRIGHT:
+        picture = picture.transpose(_UPRIGHT[orientation])
+    picture.info.clear()
+    return picture
+
+
+def read(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
+    """Return the bytes of a file from outside. Raises ImageRefused for what is no file, too large, or unreadable."""
+    try:
+        state = path.stat()
+        if not stat.S_ISREG(state.st_mode):
+            raise ImageRefused("not a regular file")
+        if state.st_size > max_bytes:
+            raise ImageRefused(f"too many bytes ({state.st_size:,}, at most {max_bytes:,})")
+        with path.open("rb") as stream:
+            return stream.read(max_bytes + 1)
+    except OSError as error:
+        raise ImageRefused(f"cannot be read ({error.strerror})") from error
+
+
+def save_jpeg(image: Image.Image, path: Path, size: tuple[int, int], comment: bytes) -> None:
+    """Write ``image``, scaled as a whole to ``size`` (width, height) in pixels, as a JPEG; atomic.
+
+    ``comment`` goes into the file's comment segment: where the picture came from, for ``comment_of``.
+    Raises DataFolderError when the disk is full or the folder may not be written.
+    """
+    picture = image if image.mode == "RGB" else image.convert("RGB")
+    if picture.size != size:
+        picture = picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    with writing(path) as temporary:
+        picture.save(temporary, format="JPEG", quality=QUALITY, comment=comment)
+
+
+def comment_of(path: Path) -> bytes | None:
+    """Return the comment of a JPEG file from its header; None where there is no whole JPEG or no comment."""
+    try:
+        with path.open("rb") as stream:
+            stream.seek(-2, 2)
+            if stream.read(2) != b"\xff\xd9":
+                return None
+            stream.seek(0)
+            return JpegImageFile(stream).info.get("comment")
+    except _UNREADABLE:
+        return None
+
+
+def _kind(data: bytes) -> str:
+    if data.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WebP"
+    if not data:
+        raise ImageRefused("not an image (the file is empty)")
+    known = next((name for magic, name in _OTHER_FORMATS.items() if data.startswith(magic)), None)
+    if data[4:8] == b"ftyp":
+        known = "AVIF or HEIF"
+    if known is not None:
+        raise ImageRefused(f"unsupported format {known} (JPEG, PNG or WebP expected)")
+    start = "".join(letter if letter.isprintable() else "?" for letter in data.lstrip()[:9].decode("latin-1"))
+    raise ImageRefused(f"not an image (starts with {start!r})")
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """Return (width, height) from the first chunk of a WebP file (RFC 9649, sections 2.5 to 2.7)."""
+    chunk, body = data[12:16], data[20:30]
+    if len(body) < 10:
+        raise ImageRefused("damaged WebP header (too short)")
+    if chunk == b"VP8X":
+        return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
+    if chunk == b"VP8L":
+        bits = int.from_bytes(body[1:5], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if chunk == b"VP8 ":
+        width, height = struct.unpack("<HH", body[6:10])
+        return width & 0x3FFF, height & 0x3FFF
+    raise ImageRefused("damaged WebP header (no picture in its first chunk)")
+
+
+def _check_size(size: tuple[int, int], max_pixels: int, least_side: int) -> None:
+    width, height = size
+    if width * height > max_pixels:
+        raise ImageRefused(f"too many pixels ({width:,} x {height:,}, at most {max_pixels:,})")
+    if min(width, height) < least_side:
+        raise ImageRefused(f"too small ({width} x {height}, at least {least_side} a side)")
+
+
+def _orientation(image: ImageFile) -> int:
+    """Return the EXIF orientation, 1 to 8; 1 where EXIF is missing or damaged: the picture is still good."""
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except _UNREADABLE:
+        return 1
+    return value if value in _UPRIGHT else 1
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Return a loaded picture as 8-bit RGB: alpha on white, 16-bit greys scaled to 8."""
+    if image.mode.startswith("I"):
+        # Pillow would clip 16-bit values at 255 instead of scaling them.
+        image = Image.fromarray((np.asarray(image).astype("uint32") >> 8).clip(0, 255).astype("uint8"))
+    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        layer = image.convert("RGBA")
+        picture = Image.new("RGB", image.size, "white")
+        picture.paste(layer, mask=layer.getchannel("A"))
+        return picture
+    return image.convert("RGB") if image.mode != "RGB" else image.copy()

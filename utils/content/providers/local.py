@@ -1,0 +1,180 @@
+"""The provider "local": posters and synopses from the reader's own folder, ENRICHMENT_DIR.
+
+The folder holds ``synopses.parquet`` or ``synopses.csv`` (columns movieId, synopsis; or one file whose
+name ends so) and/or ``posters/<movieId>.jpg``, .jpeg, .png or .webp. Nothing in it is trusted: sizes,
+links, columns and pictures are checked.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Collection
+from pathlib import Path
+from typing import TypeVar
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+from PIL import Image
+
+from utils.content import images
+from utils.content.movie import Movie
+from utils.content.providers.base import Picture, Provider, Refused, Synopsis, clean
+from utils.handoff.parameters import ParameterError
+
+POSTER_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+"""In order of preference where a movie has several files."""
+MOST_BYTES = 2 * 2**30
+T = TypeVar("T")
+
+
+class Local(Provider):
+    """A folder of the reader's own, opened and checked against the catalogue's ids."""
+
+    name = "local"
+
+    def __init__(self, folder: Path, movie_ids: Collection[int]) -> None:
+        """Read the synopses and list the posters. Raises ParameterError where nothing can be used."""
+        self.folder = folder
+        known = set(movie_ids)
+        if not folder.is_dir():
+            raise ParameterError(
+                f"{self._label} is not a folder. Name the folder that holds your synopses and posters."
+            )
+        self._notes: list[str] = []
+        source = self._synopsis_file()
+        posters = folder / "posters"
+        files = self._poster_files(posters) if posters.is_dir() else {}
+        if source is None and not files:
+            raise ParameterError(
+                f"{self._label} holds neither synopses.parquet or synopses.csv (columns movieId, synopsis) "
+                "nor posters/<movieId>.jpg, .jpeg, .png or .webp. Add at least one of them."
+            )
+        self._synopses = self._read_synopses(source, known) if source is not None else {}
+        self._posters = self._of_catalogue(files, known, f"{posters}/<movieId>.jpg, .jpeg, .png or .webp")
+        if files:
+            self._notes.append(
+                f"{len(self._posters):,} posters ({len(files) - len(self._posters):,} of unknown movies)"
+            )
+
+    def describe(self) -> str:
+        """Return what the folder holds and what of it was set aside."""
+        return f"local: {'; '.join(self._notes)} in {self.folder.name}/"
+
+    def synopsis(self, movie: Movie) -> Synopsis | None:
+        """Return the movie's text, cleaned; None where the file has none or a blank one."""
+        text = self._synopses.get(movie.movieId)
+        return None if text is None else Synopsis(text)
+
+    def poster(self, movie: Movie, size: tuple[int, int]) -> Picture | None:
+        """Return the movie's picture file. Raises Refused for a link that leaves the folder."""
+        path = self._posters.get(movie.movieId)
+        if path is None:
+            return None
+        if not self._inside(path):
+            raise Refused(f"{path.name} is a link that leaves {self.folder.name}/")
+        data = images.read(path)
+
+        def image() -> Image.Image:
+            return images.decode(data, target=size)
+
+        return Picture(hashlib.sha256(data).hexdigest(), image)
+
+    def _inside(self, path: Path) -> bool:
+        # realpath, because Path.resolve raises on links that run in a circle.
+        return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self.folder))
+
+    @property
+    def _label(self) -> str:
+        return f"ENRICHMENT_DIR={str(self.folder)!r}"
+
+    def _synopsis_file(self) -> Path | None:
+        """Return synopses.parquet or .csv, else the one file whose name ends so, else None."""
+        for exact in ("synopses.parquet", "synopses.csv"):
+            if (self.folder / exact).is_file():
+                return self.folder / exact
+        endings = ("synopses.parquet", "synopses.csv")
+        found = sorted(p for p in self.folder.iterdir() if p.name.endswith(endings) and p.is_file())
+        if len(found) > 1:
+            names = ", ".join(path.name for path in found)
+            raise ParameterError(
+                f"{self._label} holds several synopsis files ({names}). Name the one to use synopses.parquet or .csv."
+            )
+        return found[0] if found else None
+
+    def _poster_files(self, posters: Path) -> dict[int, Path]:
+        files: dict[int, Path] = {}
+        for path in sorted(posters.iterdir(), key=lambda p: (_preference(p), p.name)):
+            if _preference(path) < len(POSTER_SUFFIXES) and re.fullmatch(r"0|[1-9][0-9]{0,17}", path.stem):
+                files.setdefault(int(path.stem), path)
+        return files
+
+    def _read_synopses(self, path: Path, known: set[int]) -> dict[int, str]:
+        if not self._inside(path):
+            raise ParameterError(f"{path} is a link that leaves ENRICHMENT_DIR. Put the file itself there.")
+        table = read_synopses(path)
+        texts: dict[int, str | None] = {}
+        for number, text in zip(table["movieId"].to_pylist(), table["synopsis"].to_pylist(), strict=True):
+            if number is not None:
+                texts.setdefault(number, clean(text))
+        mine = self._of_catalogue(texts, known, str(path))
+        synopses = {number: text for number, text in mine.items() if text is not None}
+        self._notes.append(
+            f"{len(synopses):,} synopses from {path.name} "
+            f"({table.num_rows - len(texts):,} rows of repeated or null movieId, "
+            f"{len(texts) - len(mine):,} of unknown movies, {len(mine) - len(synopses):,} blank)"
+        )
+        return synopses
+
+    def _of_catalogue(self, found: dict[int, T], known: set[int], where: str) -> dict[int, T]:
+        mine = {number: value for number, value in found.items() if number in known}
+        if found and not mine:
+            raise ParameterError(
+                f"{where}: none of its {len(found):,} movieIds is in this catalogue of {len(known):,} movies (first: "
+                f"{min(found)}). Are they of another DATASET? ml-100k numbers its movies differently from the others."
+            )
+        return mine
+
+
+def read_synopses(path: Path) -> pa.Table:
+    """Return columns movieId (int64) and synopsis (string) of a parquet or csv file.
+
+    Raises ParameterError naming the file for what cannot be read so.
+    """
+    wanted = {"movieId": pa.int64(), "synopsis": pa.string()}
+    try:
+        if path.suffix == ".parquet":
+            file = pq.ParquetFile(path)
+            names = file.schema_arrow.names
+            size = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
+            _check(path, names, wanted, size)
+            return file.read(columns=list(wanted)).select(list(wanted)).cast(pa.schema(list(wanted.items())))
+        # One thread, so that an error names the row; one block holds the longest synopsis.
+        reading = pa.csv.ReadOptions(use_threads=False, block_size=16 * 2**20)
+        parsing = pa.csv.ParseOptions(newlines_in_values=True)
+        converting = pa.csv.ConvertOptions(column_types=wanted, null_values=[""], strings_can_be_null=True)
+        size = path.stat().st_size
+        _check(path, list(wanted), wanted, size)
+        table = pa.csv.read_csv(path, reading, parsing, converting)
+        _check(path, table.column_names, wanted, size)
+        return table.select(list(wanted))
+    except (pa.ArrowException, OSError) as error:
+        raise ParameterError(
+            f"{path} cannot be read as {path.suffix[1:]} with movieId (whole numbers) and synopsis (UTF-8 text): "
+            f"{error}"
+        ) from error
+
+
+def _check(path: Path, names: list[str], wanted: Collection[str], size: int) -> None:
+    missing = [column for column in wanted if column not in names]
+    if missing:
+        raise ParameterError(f"{path} has no column {missing[0]!r}, only {names}. It needs movieId and synopsis.")
+    if size > MOST_BYTES:
+        raise ParameterError(
+            f"{path} unpacks to {size:,} bytes, more than {MOST_BYTES:,}. Split it or shorten the texts."
+        )
+
+
+def _preference(path: Path) -> int:
+    suffix = path.suffix.lower()
+    return POSTER_SUFFIXES.index(suffix) if suffix in POSTER_SUFFIXES else len(POSTER_SUFFIXES)

@@ -1,0 +1,257 @@
+"""Stage 06: run the NVTabular workflow of the notebook and write what HugeCTR's parquet reader accepts.
+
+The workflow itself (Categorify on train, content codes for the whole catalogue, label) is in the
+notebook, where readers look for it. Here is what surrounds it: the Dask cluster, id dropout, the
+files, and the checks. On a GPU with cuDF the same code runs through NVTabular's own dispatch.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from utils.etl import negative_sampling
+from utils.handoff import parameters
+from utils.handoff.hashing import drawn
+from utils.handoff.store import HandOffError, Store
+from utils.machine.dask_cluster import check_scheduler
+from utils.machine.dask_cluster import cluster as cluster  # for notebook 06, which takes all of its stage from here
+
+CATEGORIES = ["userId", "movieId", "genres", "movieId_duplicate"]
+"""Categorical columns of the encoded files, in the order of HugeCTR's slots."""
+LABEL = "rating"
+"""The label's column: float32, 1 where the rating is more than LIKED."""
+PLACE = "place"
+"""A column of the number of the row, int64, in files whose rows may be copies of each other."""
+RESERVED = 3
+"""NVTabular 23.08 keeps code 0 for padding, 1 for null, 2 for out of vocabulary; real ids follow."""
+OUT_OF_VOCABULARY = 2
+ROWS_PER_FILE = 2_000_000
+
+
+def check_parameters(
+    dask_scheduler: object, part_size: object, movie_id_dropout: object,
+    objective: object, negatives_a_like: object, half_life: object,
+) -> None:  # fmt: skip
+    """Raise ParameterError unless the parameters of notebook 06 can be used."""
+    check_scheduler(dask_scheduler)
+    if not isinstance(part_size, str) or not re.fullmatch(r"[1-9]\d* ?([KMG]i?)?B", part_size, re.ASCII):
+        raise parameters.ParameterError(f'PART_SIZE={part_size!r} must be a size such as "32MB".')
+    parameters.fraction("MOVIE_ID_DROPOUT", movie_id_dropout)
+    negative_sampling.check_parameters(objective, negatives_a_like, half_life)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Silence NVTabular's notices that it runs on a CPU, which it calls experimental on every call."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*CPU mode.*")
+        warnings.filterwarnings("ignore", message=".*dtype mappings did not load.*")
+        warnings.filterwarnings("ignore", category=FutureWarning)
+        yield
+
+
+def drop_movie_ids(frame: Any, share: float, seed: int, places: Any = None) -> Any:
+    """Replace the movie id by OUT_OF_VOCABULARY in about ``share`` of the rows; content codes stay.
+
+    So training meets movies whose id says nothing while their content does, as every new movie is.
+    Which rows is a hash of user, movie and seed: the same for any partitioning. Where a pair may come several times,
+    ``places``, a frame with a column PLACE, tells copies apart, or all of them would be hidden together. Works on
+    pandas and cuDF frames.
+    """
+    if share == 0 or len(frame) == 0:
+        return frame
+    ids = [frame["userId"].to_numpy(), frame["movieId_duplicate"].to_numpy()]
+    if places is not None:
+        ids.append(places[PLACE].to_numpy())
+    dropped = drawn(share, seed, "movie id dropout", *ids)
+    frame = frame.copy()
+    codes = frame["movieId"].to_numpy().copy()
+    codes[dropped] = OUT_OF_VOCABULARY
+    frame["movieId"] = codes
+    return frame
+
+
+def write_encoded(
+    workflow: Any, source: Path, folder: Path, part_size: str, dropout: float = 0.0, seed: int = 0
+) -> int:
+    """Transform the ratings of ``source`` and write them as HugeCTR reads them; return the rows.
+
+    Rows stay in the order of ``source``, which has a column PLACE where a user and a movie may meet several times.
+    ``folder`` gets ``part_*.parquet``, ``_metadata.json`` and ``_file_list.txt``, whose paths are relative to the
+    data folder.
+    """
+    from dask import dataframe
+    from merlin.io import Dataset
+
+    rows = pq.read_metadata(source).num_rows
+    if rows == 0:
+        _write_empty(workflow, folder)
+    else:
+        with quiet():
+            raw = Dataset(str(source), engine="parquet", part_size=part_size)
+            encoded = workflow.transform(raw)
+            if dropout:
+                places = [raw.to_ddf(columns=[PLACE])] if PLACE in pq.read_schema(source).names else []
+                frames = [encoded.to_ddf(), dropout, seed, *places]  # partitioned alike, being of one file
+                frame = dataframe.map_partitions(drop_movie_ids, *frames, align_dataframes=False)
+                encoded = Dataset(frame, schema=encoded.schema)
+            files = -(-rows // ROWS_PER_FILE)
+            encoded.to_parquet(str(folder), output_files=files, cats=CATEGORIES, conts=[], labels=[LABEL])
+    return rows
+
+
+@contextlib.contextmanager
+def temporary_file(store: Store, table: pa.Table) -> Iterator[Path]:
+    """Yield a parquet file of ``table`` and its PLACE, where workers of a cluster see it; remove it afterwards."""
+    path = store.folder / f".rows.{os.getpid()}.tmp"
+    try:
+        pq.write_table(table.append_column(PLACE, pa.array(np.arange(len(table)))), path, row_group_size=1 << 20)
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def how_split(store: Store) -> str:
+    """Return how 01 cut valid from train: "random" or "temporal"."""
+    return store.manifest().get("train", {}).get("parameters", {}).get("SPLIT", "random")
+
+
+def finish(folder: Path, final: Path, cardinalities: dict[str, int], most_genres: int, rows: int) -> None:
+    """Write ``_file_list.txt`` for the final place and check what HugeCTR assumes but does not check.
+
+    Raises HandOffError for a null, a wrong type, a code out of range, too long a list, or row counts
+    that disagree with ``_metadata.json``.
+    """
+    stats = json.loads((folder / "_metadata.json").read_text())["file_stats"]
+    names = sorted((entry["file_name"] for entry in stats), key=lambda name: int(name.split("_")[1].split(".")[0]))
+    (folder / "_file_list.txt").write_text(
+        "\n".join([str(len(names)), *(f"{final.name}/{name}" for name in names)]) + "\n"
+    )
+    counted = 0
+    for name in names:
+        table = pq.read_table(folder / name, columns=[*CATEGORIES, LABEL], partitioning=None)
+        counted += table.num_rows
+        for column in CATEGORIES:
+            _check_codes(folder / name, column, table[column], cardinalities[column])
+        if table.num_rows and pc.max(pc.list_value_length(table["genres"])).as_py() > most_genres:
+            raise HandOffError(f"{folder / name}: a row has more than {most_genres} genres")
+        if table[LABEL].type != pa.float32() or table[LABEL].null_count:
+            raise HandOffError(f"{folder / name}: the label must be float32 without nulls, not {table[LABEL].type}")
+    if counted != rows or sum(entry["num_rows"] for entry in stats) != rows:
+        raise HandOffError(f"{folder}: {counted} rows written of {rows}; _metadata.json counts {stats}")
+
+
+def _check_codes(path: Path, column: str, values: pa.ChunkedArray, rows: int) -> None:
+    keys = pc.list_flatten(values) if pa.types.is_list(values.type) else values
+    if keys.type != pa.int64() or keys.null_count or values.null_count:
+        raise HandOffError(f"{path}: column {column!r} must be int64 keys without nulls, not {values.type}")
+    if len(keys) and not 0 <= pc.min(keys).as_py() <= pc.max(keys).as_py() < rows:
+        raise HandOffError(f"{path}: column {column!r} has codes outside 0..{rows - 1}")
+
+
+def _write_empty(workflow: Any, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    types = {column: pa.int64() for column in CATEGORIES} | {"genres": pa.list_(pa.int64()), LABEL: pa.float32()}
+    pq.write_table(pa.schema(list(types.items())).empty_table(), folder / "part_0.parquet")
+    described = {
+        "file_stats": [{"file_name": "part_0.parquet", "num_rows": 0}],
+        "cats": [{"col_name": name, "index": index} for index, name in enumerate(CATEGORIES)],
+        "conts": [],
+        "labels": [{"col_name": LABEL, "index": len(CATEGORIES)}],
+    }
+    (folder / "_metadata.json").write_text(json.dumps(described))
+
+
+def cardinalities(workflow: Any) -> dict[str, int]:
+    """Rows that each column's embedding table needs: its largest code + 1, reserved codes included."""
+    schema = workflow.output_schema
+    return {column: int(schema[column].properties["embedding_sizes"]["cardinality"]) for column in CATEGORIES}
+
+
+def movie_codes(workflow: Any, movie_ids: np.ndarray, any_user: int) -> pa.Table:
+    """Encode the whole catalogue with the fitted workflow itself: movieId, code, content_code."""
+    import pandas as pd
+    from merlin.io import Dataset
+
+    catalogue = pd.DataFrame({"userId": any_user, "movieId": movie_ids, "rating": np.float32(0)})
+    with quiet():
+        encoded = workflow.transform(Dataset(catalogue)).to_ddf().compute()
+    return pa.table(
+        {
+            "movieId": movie_ids,
+            "code": encoded["movieId"].to_numpy(),
+            "content_code": encoded["movieId_duplicate"].to_numpy(),
+        }
+    )
+
+
+def read_encoded(store: Store, name: str, most_genres: int) -> dict[str, np.ndarray]:
+    """Read an encoded split as HugeCTR would: codes int32 [n], genres [n, most_genres], label float32 [n].
+
+    Lists are padded with code 0, and int8 where that holds all codes (a quarter of the memory), else int32. Rows come
+    in the order of ``_file_list.txt``; one file at a time is held beside the result.
+    """
+    folder = store.need(name)
+    listed = (folder / "_file_list.txt").read_text().split("\n")[1:]
+    paths = [store.folder / line for line in listed if line]
+    rows = [pq.read_metadata(path).num_rows for path in paths]
+    columns = {name: np.empty(sum(rows), np.int32) for name in CATEGORIES if name != "genres"}
+    columns |= {"genres": np.zeros((sum(rows), most_genres), np.int8), "label": np.empty(sum(rows), np.float32)}
+    start = 0
+    for path, count in zip(paths, rows, strict=True):
+        table, here = pq.read_table(path, columns=[*CATEGORIES, LABEL], partitioning=None), slice(start, start + count)
+        for column in set(columns) - {"genres"}:
+            columns[column][here] = table[LABEL if column == "label" else column].to_numpy()
+        codes = pc.list_flatten(table["genres"]).to_numpy()
+        if codes.max(initial=0) > np.iinfo(columns["genres"].dtype).max:
+            columns["genres"] = columns["genres"].astype(np.int32)
+        lengths = pc.list_value_length(table["genres"]).to_numpy()
+        columns["genres"][here][np.arange(most_genres) < lengths[:, None]] = codes
+        start += count
+    return columns
+
+
+def vocabulary(store: Store, column: str) -> dict[Any, int]:
+    """Return value to code as the saved workflow maps them, for userId, movieId or genres.
+
+    Source: NVTabular's category files, one row a code from RESERVED on.
+    """
+    path = store.need("workflow-hugectr") / "categories" / f"unique.{column}.parquet"
+    values = pq.read_table(path, columns=[column], partitioning=None)[column].to_pylist()
+    return {value: code for code, value in enumerate(values, start=RESERVED)}
+
+
+def workflow_graph(workflow: Any) -> tuple[list[tuple[str, str, str]], list[tuple[str, str]]]:
+    """Return the nodes (name, label, kind) and edges of an NVTabular workflow that is not fitted yet, for a drawing."""
+    nodes: dict[int, tuple[str, str, str]] = {}
+    edges = []
+    waiting = [workflow.output_node]
+    while waiting:
+        node = waiting.pop()
+        if id(node) in nodes:
+            continue
+        operator = type(node.op).__name__ if node.op is not None else "input"
+        operator = "LambdaOp" if operator == "UDF" else operator  # the name it has in the notebook
+        selected = ", ".join(node.selector.names) if node.selector is not None else ""
+        kind = {"input": "input", "SelectionOp": "columns", "ConcatColumns": "output"}.get(operator, "operator")
+        nodes[id(node)] = (str(id(node)), "\n".join(filter(None, [operator, selected])), kind)
+        for parent in node.parents_with_dependencies:
+            edges.append((str(id(parent)), str(id(node))))
+            waiting.append(parent)
+    return list(nodes.values()), edges
+
+
+def forget_categories(store: Store) -> None:
+    """Remove the scratch folder of Categorify; the saved workflow has its own copy."""
+    shutil.rmtree(store.folder / ".categories", ignore_errors=True)

@@ -1,0 +1,125 @@
+"""The contract between notebooks: which notebook writes which file, with which columns.
+
+``utils.handoff.store`` enforces it on every read and write.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+VERSION = 1
+"""Version of the schemas below; raise it when a column changes, and older files are refused."""
+VECTOR = "fixed_size_list<float32>[d]"
+"""Stands in a schema for a vector column of any width d."""
+WIDEST = 1024
+"""HugeCTR's limit on the width of an embedding, and so of poster and text vectors together."""
+LIKED = 3.0
+"""A rating above this is a like."""
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """One file or folder of the contract. ``columns`` is None where it is not one parquet file."""
+
+    path: str
+    notebook: str
+    columns: Mapping[str, pa.DataType | str] | None = None
+
+
+_RATINGS = {"userId": pa.int64(), "movieId": pa.int64(), "rating": pa.float32(), "timestamp": pa.int64()}
+_EMBEDDINGS = {"movieId": pa.int64(), "embedding": VECTOR}
+_PREDICTIONS = {
+    "userId": pa.int64(),
+    "movieId": pa.int64(),
+    "rating": pa.float32(),
+    "label": pa.float32(),
+    "score": pa.float32(),
+}
+_01, _02, _03 = "01-Download-Convert", "02-Data-Enrichment", "03-Feature-Extraction-Poster"
+_04, _05, _06, _07 = (
+    "04-Feature-Extraction-Text",
+    "05-Create-Feature-Store",
+    "06-ETL-with-NVTabular",
+    "07-Training-with-HugeCTR",
+)
+
+ARTEFACTS: dict[str, Artefact] = {
+    "movies_converted": Artefact(
+        "movies_converted.parquet",
+        _01,
+        {
+            "movieId": pa.int64(),
+            "title": pa.string(),
+            "year": pa.int16(),
+            "genres": pa.list_(pa.string()),
+            "imdbId": pa.string(),
+            "tmdbId": pa.int64(),
+        },
+    ),
+    "train": Artefact("train.parquet", _01, _RATINGS),
+    "valid": Artefact("valid.parquet", _01, _RATINGS),
+    "cold": Artefact("cold.parquet", _01, _RATINGS),
+    # The raw columns of the source as text come first, whatever their names.
+    "rejected": Artefact("rejected.parquet", _01, {"row": pa.int64(), "reason": pa.string()}),
+    "enriched": Artefact(
+        "enriched.parquet",
+        _02,
+        {
+            "movieId": pa.int64(),
+            "synopsis": pa.string(),
+            "synopsis_source": pa.string(),
+            "poster_path": pa.string(),
+            "poster_source": pa.string(),
+        },
+    ),
+    "enrichment_report": Artefact(
+        "enrichment_report.parquet",
+        _02,
+        {
+            "movieId": pa.int64(),
+            "modality": pa.string(),
+            "provider": pa.string(),
+            "outcome": pa.string(),
+            "detail": pa.string(),
+            "attempts": pa.int32(),
+        },
+    ),
+    "posters": Artefact("posters", _02),
+    "poster_embeddings": Artefact("poster_embeddings.parquet", _03, _EMBEDDINGS),
+    "text_embeddings": Artefact("text_embeddings.parquet", _04, _EMBEDDINGS),
+    "feature_store": Artefact(
+        "feature_store.parquet",
+        _05,
+        {
+            "movieId": pa.int64(),
+            "poster": VECTOR,
+            "text": VECTOR,
+            "has_poster": pa.bool_(),
+            "has_text": pa.bool_(),
+        },
+    ),
+    "train-hugectr": Artefact("train-hugectr", _06),
+    "valid-hugectr": Artefact("valid-hugectr", _06),
+    "cold-hugectr": Artefact("cold-hugectr", _06),
+    # Only where OBJECTIVE asks for it.
+    "rank-hugectr": Artefact("rank-hugectr", _06),
+    "workflow-hugectr": Artefact("workflow-hugectr", _06),
+    "movie_codes": Artefact(
+        "movie_codes.parquet",
+        _06,
+        {"movieId": pa.int64(), "code": pa.int64(), "content_code": pa.int64()},
+    ),
+    "hugectr_pretrained_embedding": Artefact("hugectr_pretrained_embedding.model", _07),
+    "model": Artefact("model.py", _07),
+    "serving": Artefact("model.onnx", _07),
+    "checkpoints": Artefact("checkpoints", _07),
+    "metrics": Artefact("metrics.csv", _07),
+    "valid_predictions": Artefact("valid_predictions.parquet", _07, _PREDICTIONS),
+    "cold_predictions": Artefact("cold_predictions.parquet", _07, _PREDICTIONS),
+    "recommendations": Artefact(
+        "recommendations.parquet",
+        _07,
+        {"userId": pa.int64(), "rank": pa.int32(), "movieId": pa.int64(), "score": pa.float32()},
+    ),
+}

@@ -1,0 +1,54 @@
+"""DASK_SCHEDULER: where the work of a stage runs. 03, 04 and 06 all take their cluster from here.
+
+Nothing home-made: a Dask cluster of this machine's processes, or one that is running already.
+"""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from utils.handoff.parameters import ParameterError
+
+CONNECT_SECONDS = 10
+"""How long a running scheduler may take to answer."""
+
+
+def check_scheduler(scheduler: object) -> None:
+    """Raise ParameterError unless DASK_SCHEDULER is None, "local:N" or "tcp://host:port"."""
+    if scheduler is not None and not re.fullmatch(r"tcp://\S+:\d+|local:[1-9]\d*", str(scheduler)):
+        raise ParameterError(
+            f'DASK_SCHEDULER={scheduler!r} must be None (this process), "local:N" (N worker processes) '
+            'or "tcp://host:port" (a running scheduler).'
+        )
+
+
+@contextlib.contextmanager
+def cluster(scheduler: str | None) -> Iterator[Any]:
+    """Yield a Dask client: None for this process, local worker processes, or one of a running scheduler.
+
+    Raises ParameterError for a value that is none of these, or a scheduler that does not answer.
+    """
+    check_scheduler(scheduler)
+    if scheduler is None:
+        yield None
+        return
+    from distributed import Client, LocalCluster
+
+    if scheduler.startswith("tcp://"):
+        try:
+            client = Client(scheduler, timeout=f"{CONNECT_SECONDS}s")
+        except OSError as error:
+            raise ParameterError(
+                f"DASK_SCHEDULER={scheduler!r} gave no answer within {CONNECT_SECONDS} seconds. Start it there with "
+                '`dask scheduler`, correct the address, or set "local:N".'
+            ) from error
+        with client:
+            yield client
+    else:
+        workers = int(scheduler.removeprefix("local:"))
+        with (
+            LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as local,
+            Client(local) as client,
+        ):
+            yield client

@@ -1,0 +1,178 @@
+"""Feature sets against each other (notebook 07): is a difference more than luck, and for which ratings is it there?
+
+All sets are judged on the same rows and the same resamples of users, which removes what they have in common.
+Several sets against one are several chances to be lucky: ``holm`` takes that back.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from utils.handoff import parameters
+from utils.metrics.bootstrap import interval, p_value, resamples
+from utils.metrics.checks import EvaluationError, checked
+from utils.metrics.click import Pairs
+
+COLUMNS = ("features", "difference", "low", "high", "p", "p_holm", "seeds", "n")
+"""Columns of ``paired_differences``, in order."""
+REPLICATES = 1000
+"""More than for an interval: the least p-value is 2 / (replicates + 1), before Holm multiplies it."""
+FEW = 5
+SLICES = {"valid": "warm", "cold": "cold"}
+"""Part of the data to the slice of all its rows: validation movies are known, cold ones were never rated in train."""
+
+
+def paired_differences(
+    user: np.ndarray,
+    label: np.ndarray,
+    scores: Mapping[str, Sequence[np.ndarray]],
+    against: str = "ids",
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return COLUMNS, one row for each feature set but ``against``: how much higher its AUC is, averaged over seeds.
+
+    ``user`` and ``label`` are [n]; ``scores`` gives for each feature set one [n] a seed of training, the seeds in
+    the same order. ``difference`` is the mean over seeds of AUC(features) - AUC(against); ``low`` and ``high`` are its
+    95% interval and ``p`` its two-sided p-value (``bootstrap.p_value``) over resamples of users, each used for all
+    seeds and sets at once; ``p_holm`` is corrected for the number of rows. Seeds are not resampled: their noise is
+    averaged. Time is about replicates x sets x seeds x n / 2e8 seconds. Raises EvaluationError where a set is
+    missing, has another number of seeds, or has scores that do not fit the rows.
+    """
+    parameters.whole("replicates", replicates)
+    _check_sets(scores, against)
+    users, code = np.unique(user, return_inverse=True)
+    averages = {
+        name: _average_auc(name, code, label, of_seeds, len(users), replicates, seed)
+        for name, of_seeds in scores.items()
+    }
+    rows: list[dict[str, Any]] = []
+    for name, average in averages.items():
+        if name == against:
+            continue
+        difference = average - averages[against]
+        low, high = interval(difference[1:])
+        p = p_value(difference[1:])
+        values = {"features": name, "difference": difference[0], "low": low, "high": high, "p": p}
+        rows.append(values | {"seeds": len(scores[name]), "n": len(label)})
+    return _corrected(rows)
+
+
+def paired_means(
+    values: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]],
+    against: str,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return COLUMNS for a metric that each user has, such as NDCG@10: how much higher its mean is than ``against``'s.
+
+    ``values`` gives for each model one (users, value of each) a seed of training; the users must be the same
+    everywhere. Otherwise as in ``paired_differences``; n is the number of users. Raises EvaluationError as there.
+    """
+    parameters.whole("replicates", replicates)
+    _check_sets(values, against)
+    users = values[against][0][0]
+    for name, of_seeds in values.items():
+        if any(not np.array_equal(of_seed[0], users) for of_seed in of_seeds):
+            raise EvaluationError(f"{name!r} has values of other users than {against!r}: judge both on the same rows.")
+    means = {name: np.mean([of_seed[1] for of_seed in of_seeds], axis=0) for name, of_seeds in values.items()}
+    drawn = np.stack(list(resamples(len(users), replicates, seed))) / max(1, len(users))
+    rows = []
+    for name in [name for name in values if name != against]:
+        difference = means[name] - means[against]
+        replicated = drawn @ difference
+        low, high = interval(replicated)
+        row = {"features": name, "difference": difference.mean(), "low": low, "high": high, "p": p_value(replicated)}
+        rows.append(row | {"seeds": len(values[name]), "n": len(users)})
+    return _corrected(rows)
+
+
+def _corrected(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    corrected = holm([row["p"] for row in rows])
+    return pd.DataFrame([row | {"p_holm": p} for row, p in zip(rows, corrected, strict=True)], columns=list(COLUMNS))
+
+
+def _check_sets(scores: Mapping[str, Sequence[Any]], against: str) -> None:
+    if against not in scores:
+        raise EvaluationError(f"against={against!r} is not among the feature sets {sorted(scores)}: train it too.")
+    seeds = {name: len(of_seeds) for name, of_seeds in scores.items()}
+    if set(seeds.values()) != {seeds[against] or 1}:
+        raise EvaluationError(f"Seeds by feature set are {seeds}: give each set the same seeds, one at least.")
+
+
+def _average_auc(
+    name: str,
+    code: np.ndarray,
+    label: np.ndarray,
+    of_seeds: Sequence[np.ndarray],
+    users: int,
+    replicates: int,
+    seed: int,
+) -> np.ndarray:
+    """Return the AUC averaged over seeds, [1 + replicates]: of all rows, then of each resample."""
+    total = np.zeros(1 + replicates)
+    for number, scores in enumerate(of_seeds):
+        try:
+            liked, score = checked(label, scores, code)
+        except EvaluationError as error:
+            raise EvaluationError(f"Scores {number} of {name!r}: {error}") from error
+        pairs = Pairs.of(code, liked, score)
+        total[0] += pairs.auc(np.ones(users, np.int64))
+        # Drawn again rather than kept: the seed makes them the same, and one set of scores is in memory at a time.
+        total[1:] += [pairs.auc(counts) for counts in resamples(users, replicates, seed)]
+    return total / len(of_seeds)
+
+
+def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Return the p-values, float64 [m], corrected so that the chance of any false claim among them stays below alpha.
+
+    The i-th smallest, counting from 0, is multiplied by m - i, made at least as large as those before, and at most 1
+    (Holm, Scandinavian Journal of Statistics 6, 1979). nan stays nan and does not count in m.
+    Raises EvaluationError for a value outside [0, 1].
+    """
+    p = np.asarray(p_values, np.float64)
+    known = np.flatnonzero(~np.isnan(p))
+    wrong = known[(p[known] < 0) | (p[known] > 1)]
+    if wrong.size:
+        raise EvaluationError(f"p_values[{wrong[0]}] is {p[wrong[0]]}: a p-value is between 0 and 1.")
+    order = known[np.argsort(p[known], kind="stable")]
+    corrected = np.full(p.shape, np.nan)
+    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)), 1)
+    return corrected
+
+
+def part_masks(part: str, raw: Mapping[str, Any], features: Any, few: int = FEW) -> dict[str, np.ndarray]:
+    """Return the slices of a part of the data, "valid" or "cold", as bool masks [rows]; those without rows left out.
+
+    Of valid: "warm", all rows; "few-shot", the movie has 1 to ``few`` ratings in train; "new users", the user has none
+    (many under the temporal split, hardly any under the random one). Of cold: "cold", all rows; "cold with poster" and
+    "cold with text", where only some of the movies have one. ``raw`` are the parts by name, with raw userId and
+    movieId; ``features`` is the feature store.
+    """
+    parameters.whole("few", few)
+    rows = raw[part]
+    masks = {SLICES[part]: np.ones(len(rows), bool)}
+    if part == "valid":
+        shots = _train_ratings(raw["train"], rows, "movieId")
+        masks["few-shot"] = (shots >= 1) & (shots <= few)
+        masks["new users"] = _train_ratings(raw["train"], rows, "userId") == 0
+    else:
+        movie = np.asarray(rows["movieId"])
+        for content in ("poster", "text"):
+            having = np.asarray(features["movieId"])[np.asarray(features[f"has_{content}"])]
+            mask = np.isin(movie, having)
+            if not mask.all():
+                masks[f"cold with {content}"] = mask
+    return {name: mask for name, mask in masks.items() if mask.any()}
+
+
+def _train_ratings(train: Any, rows: Any, column: str) -> np.ndarray:
+    """Return how many ratings in train the user or movie of each row has, int64 [rows]."""
+    known, counts = np.unique(np.asarray(train[column]), return_counts=True)
+    asked = np.asarray(rows[column])
+    if not known.size:
+        return np.zeros(len(asked), np.int64)
+    place = np.minimum(np.searchsorted(known, asked), len(known) - 1)
+    return np.where(known[place] == asked, counts[place], 0)

@@ -1,0 +1,101 @@
+"""Stage 07: the frozen table of content, whose row ``content_code`` is the feature-store row of that movie.
+
+That one property is what the series stands on: ``check_content`` proves it from the files, bit for bit.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from utils.handoff import vector_columns
+from utils.handoff.contract import WIDEST
+from utils.handoff.store import HandOffError
+from utils.model.hugectr_files import read_sparse
+
+FLAGS = ("has_poster", "has_text")
+
+
+@dataclass(frozen=True)
+class ContentTable:
+    """The frozen table: ``vectors`` float32 [every content_code, width] and its ``columns`` by name."""
+
+    vectors: np.ndarray
+    columns: Mapping[str, tuple[int, int]]
+
+
+def content_columns(poster: int, text: int) -> dict[str, tuple[int, int]]:
+    """Return the column ranges of a frozen table: poster, then text, then the flags where they fit in 1024."""
+    columns = {"poster": (0, poster), "text": (poster, poster + text)}
+    if poster + text + 2 <= WIDEST:
+        columns |= {
+            "has_poster": (poster + text, poster + text + 1),
+            "has_text": (poster + text + 1, poster + text + 2),
+        }
+    return columns
+
+
+def content_table(features: pa.Table, codes: pa.Table) -> ContentTable:
+    """Lay the feature store out by content_code.
+
+    Rows that belong to no movie (the reserved codes) hold the mean of all movies, flagged as absent.
+    Raises HandOffError where a movie has no code, or the reverse, or a vector is not finite.
+    """
+    movie_ids = features["movieId"].to_numpy()
+    _check_same_movies(features, codes)
+    poster, text = vector_columns.vectors(features["poster"]), vector_columns.vectors(features["text"])
+    for name, values in (("poster", poster), ("text", text)):
+        if not np.isfinite(values).all():
+            broken = movie_ids[~np.isfinite(values).all(axis=1)][0]
+            raise HandOffError(
+                f"feature_store.parquet: the {name} vector of movieId {broken} holds NaN. Run notebook 05 again."
+            )
+    columns = content_columns(poster.shape[1], text.shape[1])
+    rows = codes["content_code"].to_numpy()
+    if len(np.unique(rows)) != len(rows):
+        raise HandOffError("movie_codes.parquet: two movies share a content_code. Run notebook 06 again.")
+    vectors = np.zeros((rows.max() + 1, max(stop for _, stop in columns.values())), dtype=np.float32)
+    parts = {"poster": poster, "text": text}
+    parts |= {name: features[name].to_numpy()[:, None] for name in FLAGS if name in columns}
+    reserved = np.setdiff1d(np.arange(len(vectors)), rows)
+    for name, (start, stop) in columns.items():
+        vectors[rows, start:stop] = parts[name]
+        if name in ("poster", "text"):
+            vectors[reserved, start:stop] = parts[name].mean(axis=0)
+    return ContentTable(vectors, columns)
+
+
+def _check_same_movies(features: pa.Table, codes: pa.Table) -> None:
+    if not np.array_equal(features["movieId"].to_numpy(), codes["movieId"].to_numpy()):
+        raise HandOffError(
+            "movie_codes.parquet and feature_store.parquet do not list the same movies. Run notebooks 05 and 06 again."
+        )
+
+
+def check_content(folder: Path, features: pa.Table, codes: pa.Table) -> int:
+    """Prove the property the series stands on, from the files: the frozen row of every movie is its feature vector.
+
+    Reads the table back, looks every movie up by its content_code as HugeCTR would by key, and compares
+    each named part bit for bit. Returns the movies checked; raises HandOffError naming the first that differs.
+    """
+    columns = content_columns(features["poster"].type.list_size, features["text"].type.list_size)
+    keys, vectors = read_sparse(folder, max(stop for _, stop in columns.values()))
+    _check_same_movies(features, codes)
+    code_of = dict(zip(codes["movieId"].to_pylist(), codes["content_code"].to_pylist(), strict=True))
+    movie_ids = features["movieId"].to_pylist()
+    most = max([len(keys) - 1, *code_of.values()])
+    if not np.array_equal(np.sort(keys), np.arange(most + 1)):
+        raise HandOffError(f"{folder}: keys must be every code from 0 to {most}, each once. Run notebook 07 again.")
+    position = np.empty(len(keys), dtype=np.int64)
+    position[keys] = np.arange(len(keys))
+    rows = vectors[position[[code_of[movie] for movie in movie_ids]]]
+    for name, (start, stop) in columns.items():
+        column = features[name]
+        wanted = column.to_numpy()[:, None] if name.startswith("has_") else vector_columns.vectors(column)
+        same = (rows[:, start:stop] == wanted.astype(np.float32)).all(axis=1)
+        if not same.all():
+            movie = movie_ids[int(np.argmin(same))]
+            raise HandOffError(f"{folder}: the {name} columns of movieId {movie} are not its feature-store row")
+    return len(movie_ids)

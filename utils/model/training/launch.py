@@ -1,0 +1,133 @@
+"""Stage 07: train in other processes: the twin under torchrun, or HugeCTR by running the rendered script.
+
+Both leave a snapshot in HugeCTR's format, so what follows (scores, metrics, recommendations) is the same code
+whoever trained. An exit code other than 0 is an error with the end of the log in it.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from utils.handoff.atomic import ROOT
+from utils.handoff.store import Store
+from utils.model import hugectr_files, hugectr_script
+from utils.model.training import checkpoints, fit
+from utils.model.training.fit import Job, Run
+
+LAST_LINES = 60
+"""Lines of a log that an error shows: torchrun's own report is long, and the worker's traceback stands above it."""
+_LOSS = re.compile(r"Iter: (?P<step>\d+).*?Loss: (?P<loss>[-+.\deE]+|nan)")
+_AUC = re.compile(r"Evaluation, AUC: (?P<auc>[-+.\deE]+|nan)")
+
+
+class TrainerError(RuntimeError):
+    """A training process ended with an error; the message has the end of its log."""
+
+
+def trainer(store: Store, name: str, num_procs: int, vvgpu: Sequence[Sequence[int]]) -> Callable[[Job, Path], Run]:
+    """Return the function that trains a job: here, in ``num_procs`` processes, or by HugeCTR."""
+    if name == "hugectr":
+        return lambda job, prefix: fit_hugectr(store, job, prefix, vvgpu)
+    if num_procs > 1:
+        return lambda job, prefix: fit_distributed(store, job, prefix, num_procs)
+    return lambda job, prefix: fit.fit(job)
+
+
+def fit_distributed(store: Store, job: Job, prefix: Path, num_procs: int) -> Run:
+    """Train the twin in ``num_procs`` processes under torchrun; the snapshot appears under ``prefix``."""
+    with tempfile.TemporaryDirectory(dir=store.folder, prefix=".job.") as scratch:
+        folder = Path(scratch)
+        np.save(folder / "frozen.npy", job.frozen)
+        for name, split in (("train", job.train), ("monitor", job.monitor.head(fit.MONITOR_ROWS))):
+            arrays = {column: values.numpy() for column, values in split.codes.items()}
+            np.savez(folder / f"{name}.npz", label=split.label.numpy(), **arrays)
+        described = {
+            "graph": job.graph.as_dict(),
+            "inputs": asdict(job.inputs),
+            "settings": asdict(job.settings),
+            "seed": job.seed,
+            "prefix": str(prefix.resolve()),
+        }
+        (folder / "job.json").write_text(json.dumps(described))
+        command = [
+            sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={num_procs}",
+            "-m", "utils.model.training.worker", str(folder.resolve()),
+        ]  # fmt: skip
+        run_logged(command, cwd=ROOT, what=f"torchrun with NUM_PROCS={num_procs}")
+    return checkpoints.load(job, prefix)
+
+
+def fit_hugectr(store: Store, job: Job, prefix: Path, vvgpu: Sequence[Sequence[int]]) -> Run:
+    """Train by HugeCTR: render the script for this job, run it in the data folder, load its snapshot.
+
+    Needs HugeCTR and a GPU, which ``training.check_parameters`` has made sure of.
+    """
+    table = prefix.with_name("content.model")
+    hugectr_files.write_sparse(table, np.arange(len(job.frozen)), job.frozen)
+    script = hugectr_script.Script(
+        inputs=job.inputs,
+        epochs=job.settings.epochs,
+        batch_size=job.settings.batch_size,
+        learning_rate=job.settings.learning_rate,
+        seed=job.seed,
+        train_rows=len(job.train),
+        valid_rows=len(job.monitor),
+        source=job.source,
+        vvgpu=tuple(tuple(gpus) for gpus in vvgpu),
+        table=_relative(table, store.folder),
+        snapshot=_relative(prefix, store.folder),
+    )
+    source = prefix.with_name("model.py")
+    source.write_text(hugectr_script.render(job.graph, script))
+    lines = run_logged([sys.executable, _relative(source, store.folder)], cwd=store.folder, what="HugeCTR")
+    prefix.with_name(checkpoints.HISTORY).write_text(json.dumps(parse_log(lines)))
+    return checkpoints.load(job, prefix)
+
+
+def run_logged(command: Sequence[str], cwd: Path, what: str) -> list[str]:
+    """Run a command, show its last line as it goes, return all lines. Raises TrainerError unless it exits with 0."""
+    lines: list[str] = []
+    last: deque[str] = deque(maxlen=LAST_LINES)
+    with (
+        subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process,
+        tqdm(desc=what, unit="line", leave=False) as progress,
+    ):
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                lines.append(line.rstrip())
+                last.append(line.rstrip())
+                progress.update()
+                progress.set_postfix_str(line.strip()[:80])
+        except BaseException:
+            process.terminate()
+            raise
+    if process.returncode != 0:
+        raise TrainerError(f"{what} ended with exit code {process.returncode}. The end of its log:\n" + "\n".join(last))
+    return lines
+
+
+def parse_log(lines: Iterable[str]) -> list[dict[str, Any]]:
+    """Turn HugeCTR's log into a learning curve: one row an evaluation, with the last loss before it."""
+    history: list[dict[str, Any]] = []
+    loss = float("nan")
+    for line in lines:
+        if found := _LOSS.search(line):
+            loss = float(found["loss"])
+        elif found := _AUC.search(line):
+            history.append({"epoch": len(history) + 1, "train_loss": loss, "valid_auc": float(found["auc"])})
+    return history
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return path.resolve().relative_to(folder.resolve()).as_posix()

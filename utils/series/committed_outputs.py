@@ -1,0 +1,179 @@
+"""Copy outputs of executed notebooks into the committed ones (``make outputs``).
+
+Usage: ``python -m utils.series.committed_outputs [DATASET]``.
+
+Readers on the web see the notebooks as they are committed, so these carry the outputs of one complete
+run on the default data: nothing that only that run's machine or moment knows (paths, times, addresses,
+progress bars), and nothing from code that has changed since. All notebooks are checked before the first is written.
+"""
+
+import argparse
+import base64
+import copy
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from utils.handoff.atomic import ROOT
+from utils.handoff.parameters import ParameterError, dataset_name
+from utils.handoff.store import writing
+from utils.plots.explorer import NO_WIDGETS
+
+PICTURES = {"docs/images/ablation.png": "plots.ablation(", "docs/images/shelf.png": "plots.shelf("}
+"""Pictures that the README shows, and the call whose cell they are the output of."""
+LARGEST = 300 * 1024
+"""Bytes that a committed notebook may have."""
+_WIDGET = "application/vnd.jupyter.widget-view+json"
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+_PROGRESS = re.compile(r"\r|\d+%\|")
+
+
+class OutputsError(RuntimeError):
+    """The outputs of an executed notebook cannot be committed."""
+
+
+def with_outputs(notebook: NotebookNode, executed: NotebookNode, name: str, root: Path = ROOT) -> NotebookNode:
+    """Return ``notebook`` with the outputs and counts of ``executed``, cleaned.
+
+    Raises OutputsError if it was run with parameters, from other code, out of order or with an error, and if the
+    result holds a path of this machine, anything on stderr but progress bars, or more than LARGEST bytes.
+    """
+    result = copy.deepcopy(notebook)
+    cells = [cell for cell in result.cells if cell.cell_type == "code"]
+    run = [cell for cell in executed.cells if cell.cell_type == "code"]
+    if any("injected-parameters" in cell.metadata.get("tags", []) for cell in run):
+        raise OutputsError(f"{name} was run with parameters. Run it with the defaults: make run")
+    if [cell.source for cell in cells] != [cell.source for cell in run]:
+        raise OutputsError(f"{name} has changed since it was run. Run it again: make run")
+    if [cell.execution_count for cell in run] != list(range(1, len(run) + 1)):
+        raise OutputsError(f"{name} was not run from top to bottom, each cell once. Run it again: make run")
+    for cell, source in zip(cells, run, strict=True):
+        cell.execution_count = source.execution_count
+        cell.outputs = list(_cleaned(source.outputs, f"{name}, cell {source.execution_count}"))
+    local = local_paths(root)
+    for text in texts(result):
+        if found := local.search(text):
+            raise OutputsError(
+                f"{name} shows a path of this machine, {found[0]!r}. "
+                "Let the notebook print it relative to the repository."
+            )
+    size = len(serialised(result).encode())
+    if size > LARGEST:
+        raise OutputsError(f"{name} would have {size:,} bytes, more than {LARGEST:,}. Show less, or smaller pictures.")
+    return result
+
+
+def local_paths(root: Path = ROOT) -> re.Pattern[str]:
+    """Return a pattern for paths that only one machine has: below ``root``, a home folder, or a temporary one."""
+    own = [re.escape(str(path)) for path in (root, Path.home()) if path.parent != path]
+    folders = "|".join([*own, "/(?:home|root|tmp|work|Users|private|var/folders)", r"[A-Za-z]:\\Users"])
+    return re.compile(rf"(?<![\w.:/-])(?:{folders})[/\\][^\s\"'<>]*")
+
+
+def texts(notebook: NotebookNode) -> Iterator[str]:
+    """Yield every text of a notebook's outputs; pictures, which are base64, are left out."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            yield output.get("text", "")
+            for kind, value in output.get("data", {}).items():
+                if not kind.startswith("image/") or kind == "image/svg+xml":
+                    yield value if isinstance(value, str) else json.dumps(value)
+
+
+def serialised(notebook: NotebookNode) -> str:
+    """Return a notebook as it is committed: one trailing newline."""
+    return nbformat.writes(notebook, version=nbformat.NO_CONVERT).rstrip("\n") + "\n"
+
+
+def without_widgets(outputs: list[NotebookNode]) -> Iterator[NotebookNode]:
+    """Yield outputs without progress bars, and a widget that has a sentence for readers as that sentence."""
+    for output in outputs:
+        data = output.get("data", {})
+        if _WIDGET not in data:
+            yield output
+        elif data.get("text/plain") == NO_WIDGETS:
+            kept = copy.deepcopy(output)
+            del kept.data[_WIDGET]  # Its state is not kept; what stands for it is.
+            yield kept
+
+
+def _cleaned(outputs: list[NotebookNode], where: str) -> Iterator[NotebookNode]:
+    """Yield what is worth keeping; neighbouring pieces of one stream become one."""
+    stream: NotebookNode | None = None
+    for output in without_widgets(outputs):
+        if output.output_type == "error":
+            raise OutputsError(f"{where} failed: {output.ename}: {output.evalue}. Mend it, then make run")
+        if output.output_type == "stream":
+            if output.name == "stderr":
+                if not _PROGRESS.search(output.text):
+                    raise OutputsError(f"{where} writes to stderr: {output.text[:200]!r}. Mend what it warns of.")
+                continue
+            if stream is None:
+                stream = copy.deepcopy(output)
+            else:
+                stream.text += output.text
+            continue
+        if stream is not None:
+            yield stream
+            stream = None
+        kept = copy.deepcopy(output)
+        if "text/html" in kept.data:
+            kept.data.pop("text/latex", None)  # Shown by no viewer that can show the other, and as large.
+        if "text/plain" in kept.data:
+            kept.data["text/plain"] = _ADDRESS.sub("", kept.data["text/plain"])
+        yield kept
+    if stream is not None:
+        yield stream
+
+
+def update(dataset: str, root: Path = ROOT) -> list[str]:
+    """Copy the outputs of ``runs/dataset`` into every notebook of ``root``; return the names of those that changed."""
+    dataset_name(dataset)
+    new = {}
+    for path in sorted(root.glob("[0-9][0-9]-*.ipynb")):
+        executed = root / "runs" / dataset / path.name
+        if not executed.exists():
+            raise OutputsError(f"runs/{dataset}/{path.name} does not exist. Run the series first: make run")
+        found = with_outputs(nbformat.read(path, 4), nbformat.read(executed, 4), path.name, root)
+        new[path] = serialised(found)
+    changed = [path for path, text in new.items() if path.read_text() != text]
+    for path in changed:
+        with writing(path) as temporary:
+            temporary.write_text(new[path])
+        for image, call in PICTURES.items():
+            _save_picture(nbformat.reads(new[path], 4), call, root / image)
+    return [path.name for path in changed]
+
+
+def _save_picture(notebook: NotebookNode, call: str, path: Path) -> None:
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and call in cell.source:
+            for output in cell.outputs:
+                if "image/png" in output.get("data", {}):
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(base64.b64decode(output.data["image/png"]))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Update the committed notebooks and say which changed; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m utils.series.committed_outputs", description=(__doc__ or "").partition(":")[0]
+    )
+    parser.add_argument("dataset", nargs="?", default="ml-100k", metavar="DATASET")
+    options = parser.parse_args(arguments)
+    try:
+        changed = update(options.dataset)
+    except (OutputsError, ParameterError, OSError, nbformat.reader.NotJSONError) as error:
+        print(f"FAILED: {error}\nNo notebook was changed.", file=sys.stderr)
+        return 1
+    print("\n".join(changed) or "The outputs are up to date.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""03-Feature-Extraction-Poster: the vectors of all posters.
+
+Posters are decoded in threads while the network works on the batch before. What cannot be decoded is
+counted and simply missing. The encoders themselves are in ``encoders_image``.
+"""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from utils.content.images import ImageRefused, decode
+from utils.handoff.parameters import whole
+from utils.handoff.store import HandOffError, Store, sha256
+from utils.vectors.encoders.image import DEFAULT, ImageEncoder, forward, load_encoder
+from utils.vectors.on_dask import on_worker
+from utils.vectors.shards import SHARD_SIZE, Embeddings, Failure, Item, encode_in_shards
+
+__all__ = ["DEFAULT", "ImageEncoder", "encode_images", "encode_posters", "load_encoder", "poster_items", "read_pixels"]
+
+
+def encode_posters(
+    store: Store,
+    enriched: pa.Table,
+    encoder: ImageEncoder,
+    batch_size: int = 32,
+    *,
+    client: Any = None,
+    shard_size: int = SHARD_SIZE,
+) -> Embeddings:
+    """Return the vectors of all posters of ``enriched`` that can be decoded; the others are in ``failures``.
+
+    The same, but for rounding, whatever ``batch_size``, ``shard_size`` (movies) and the workers of ``client`` (a
+    Dask cluster; None for this process). Goes on where an earlier run stopped; call ``shards.clear`` when the result is
+    written. Raises HandOffError for a poster path that leaves the data folder, and as ``encode_in_shards``.
+    """
+    whole("BATCH_SIZE", batch_size)
+    items = poster_items(store, enriched)
+    if client is None:
+        encode: Any = partial(encode_images, encoder=encoder, batch_size=batch_size)
+    else:
+        encode = on_worker(load_encoder, encoder, encode_images, batch_size)
+    found = encode_in_shards(store, "poster_embeddings", items, encode, encoder.settings(), shard_size, client)
+    has = np.isin(enriched["movieId"].to_numpy(), found.ids)
+    sources = Counter(enriched["poster_source"].filter(pa.array(has)).to_pylist())
+    return replace(found, metadata=dict(found.metadata) | {"source": {str(k): n for k, n in sorted(sources.items())}})
+
+
+def poster_items(store: Store, enriched: pa.Table) -> list[Item]:
+    """Return one item for each movie of ``enriched`` that has a poster; its content is the path of the file.
+
+    Raises HandOffError for a path that is absolute or leaves the data folder.
+    """
+    rows = zip(enriched["movieId"].to_pylist(), enriched["poster_path"].to_pylist(), strict=True)
+    paths = {movie: _inside(store, movie, relative) for movie, relative in rows if relative is not None}
+    with ThreadPoolExecutor(_workers()) as pool:
+        keys = list(pool.map(_key, paths.values()))
+    return [Item(movie, key, path) for (movie, path), key in zip(paths.items(), keys, strict=True)]
+
+
+def encode_images(items: Sequence[Item], encoder: ImageEncoder, batch_size: int) -> tuple[np.ndarray, list[Failure]]:
+    """Return float32 [m, width] of the m posters that can be decoded, and the failures; decodes in threads."""
+    failures, batch, parts = [], [], [np.empty((0, encoder.width), "float32")]
+    with ThreadPoolExecutor(_workers()) as pool:
+        read = partial(read_pixels, size=encoder.size, resample=encoder.resample)
+        for item, pixels in zip(items, pool.map(read, (item.content for item in items)), strict=True):
+            if isinstance(pixels, str):
+                failures.append(Failure(item.movieId, pixels))
+                continue
+            batch.append(pixels)
+            if len(batch) == batch_size:
+                parts.append(forward(encoder, np.stack(batch)))
+                batch = []
+    if batch:
+        parts.append(forward(encoder, np.stack(batch)))
+    return np.concatenate(parts), failures
+
+
+def read_pixels(path: Path, size: int, resample: Image.Resampling = Image.Resampling.BILINEAR) -> np.ndarray | str:
+    """Return a poster as RGB uint8 [size, size, 3], or the reason why it cannot be had."""
+    try:
+        return np.asarray(decode(path).resize((size, size), resample))
+    except ImageRefused as error:
+        return str(error)
+
+
+def _inside(store: Store, movie: int, relative: str) -> Path:
+    path = PurePosixPath(relative)
+    if path.is_absolute() or ".." in path.parts or "\0" in relative or not path.parts:
+        raise HandOffError(
+            f"{store.path('enriched')}: movieId {movie} has the poster_path {relative!r}, which is not a file below "
+            f"{store.folder}. Run 02-Data-Enrichment.ipynb again."
+        )
+    return store.folder.absolute() / path
+
+
+def _key(path: Path) -> str:
+    try:
+        return sha256(path)
+    except OSError as error:
+        return hashlib.sha256(f"unreadable: {error.errno}".encode()).hexdigest()
+
+
+def _workers() -> int:
+    return min(8, os.cpu_count() or 1)
