@@ -18,9 +18,8 @@ from torchvision import transforms
 
 from benchmarks.speed.child import timed
 from benchmarks.speed.harness import Case
-from utils.content import stand_ins
+from utils.content.cards import POSTER_SIZE, card
 from utils.content.images import save_jpeg
-from utils.content.movie import Movie
 from utils.handoff.store import open_store, writing
 from utils.handoff.vector_columns import vectors
 from utils.series.runner import ROOT
@@ -51,8 +50,7 @@ def drawn(count: int) -> Path:
             temporary.mkdir()
             for number in range(1, count + 1):
                 genres = (GENRES[number % len(GENRES)], GENRES[number * 3 % 7])
-                movie = Movie(number, f"Film {number}", 1930 + number % 90, genres, None, None)
-                save_jpeg(stand_ins.poster(movie), temporary / f"{number}.jpg", stand_ins.POSTER_SIZE, b"stand-in")
+                save_jpeg(card(f"Film {number}", genres), temporary / f"{number}.jpg", POSTER_SIZE, b"stand-in")
     return folder
 
 

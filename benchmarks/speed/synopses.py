@@ -17,8 +17,8 @@ import torch
 from benchmarks.speed.child import timed
 from benchmarks.speed.harness import Case
 from benchmarks.speed.posters import CACHE, CLOSE, CLOSE_BFLOAT16, GENRES, same_directions, sample, write_plainly
-from utils.content import stand_ins
 from utils.content.movie import Movie
+from utils.content.stand_in_text import synopsis
 from utils.handoff.store import open_store
 from utils.handoff.vector_columns import vectors
 from utils.vectors import shards, synopses
@@ -45,7 +45,7 @@ def texts_of(count: int) -> list[str]:
         while len(written) < length:
             about = tuple(generator.choice(GENRES, 2, replace=False).tolist())
             movie = Movie(len(written), f"Film {number}", int(generator.integers(1930, 2020)), about, None, None)
-            written += stand_ins.synopsis(movie).split()
+            written += synopsis(movie).split()
         texts.append(" ".join(written[:length]))
     return texts
 

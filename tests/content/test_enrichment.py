@@ -18,7 +18,7 @@ from tests.fakes.server import FakeHost
 from tests.fakes.tmdb import KEY, PICTURES, World, record, row
 from tests.fakes.wikimedia import Encyclopedia
 from tests.places import ROOT
-from utils.content import enrichment, images, stand_ins
+from utils.content import cards, enrichment, images
 from utils.content.enrichment import Movie, Picture, Provider, Refused, enrich, open_providers
 from utils.content.providers.base import Synopsis
 from utils.handoff.contract import ARTEFACTS
@@ -113,12 +113,12 @@ def test_only_what_changed_is_drawn_again(store: Store, monkeypatch: pytest.Monk
     movies[2]["title"] = "Another title"
     table = pa.Table.from_pylist(movies, schema=catalogue([]).schema)
     drawn = []
-    draw = stand_ins.poster
-    monkeypatch.setattr(stand_ins, "poster", lambda movie, size: drawn.append(movie.movieId) or draw(movie, size))
+    draw = cards.card
+    monkeypatch.setattr(cards, "card", lambda title, *args: drawn.append(title) or draw(title, *args))
     enrich(store, table, [enrichment.Offline()], SIZE, workers=1)
-    assert drawn == [2, 3]
+    assert drawn == ["Movie 2", "Another title"]
     enrich(store, table, [enrichment.Offline()], (48, 48), workers=1)
-    assert drawn == [2, 3, 1, 2, 3]
+    assert drawn[2:] == ["Movie 1", "Movie 2", "Another title"]
 
 
 def test_the_result_does_not_depend_on_the_workers(store: Store, tmp_path: Path) -> None:
@@ -308,7 +308,8 @@ def test_a_full_disk_stops_the_run(store: Store, monkeypatch: pytest.MonkeyPatch
 def test_after_a_kill_the_next_run_goes_on_where_it_was(store: Store, tmp_path: Path) -> None:
     pq.write_table(catalogue(list(range(1, 3001))), tmp_path / "movies.parquet")
     code = (
-        "import sys, pyarrow.parquet as pq; from utils import enrichment; from utils.handoff.store import open_store;"
+        "import sys, pyarrow.parquet as pq;"
+        "from utils.content import enrichment; from utils.handoff.store import open_store;"
         "store = open_store(sys.argv[1], 'ml-100k', 42, '02-Data-Enrichment');"
         "enrichment.enrich(store, pq.read_table(sys.argv[2]), [enrichment.Offline()], (32, 48))"
     )
