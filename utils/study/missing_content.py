@@ -48,7 +48,7 @@ def hide(features: pa.Table, known_ids: np.ndarray, share: float, strategy: str,
     hidden = {part: hashing.drawn(share, seed, f"missing {part}", movie_ids) for part in ("poster", "text")}
     parts = {part: _without(features, part, known, ~hidden[part]) for part in hidden}
     filled = imputation.fill(parts, movie_ids, known_ids, strategy)
-    return feature_store.table(movie_ids, filled["poster"], filled["text"])
+    return feature_store.table(movie_ids, filled)
 
 
 def _without(features: pa.Table, part: str, known: np.ndarray, kept: np.ndarray) -> Vectors:
