@@ -39,7 +39,7 @@ def one_thread() -> Iterator[None]:
 def inputs() -> Inputs:
     """A data set of 12 users, 18 movies and 5 genres (reserved codes included in the rows), content 4 + 3 wide."""
     return Inputs(
-        users=15, movies=21, genres=8, most_genres=3, content_rows=21, content_columns=content_columns(4, 3)
+        users=15, movies=21, genres=8, most_genres=3, content_rows=21, content_columns=content_columns({"poster": 4, "text": 3})
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from benchmarks.speed import generator
 from benchmarks.speed.child import timed
 from benchmarks.speed.harness import Case
-from utils.handoff import store, vector_columns
+from utils.handoff import contract, store, vector_columns
 
 _MOVIES = 62_423
 _RAW = (2048, 1024)
@@ -53,9 +53,9 @@ def reduced(movies: int, poster: int, text: int) -> dict[str, Any]:
             for name, file in files.items()
         }
         filled = imputation.fill(parts, movie_ids, _known(movies), "mean")
-        table = feature_store.table(movie_ids, filled["poster"], filled["text"])
+        table = feature_store.table(movie_ids, filled)
     sizes = {name: float(np.abs(vector_columns.vectors(table[name])).sum(dtype=np.float64)) for name in parts}
-    explained = {f"{name} explained": float(part.explained.sum()) for name, part in parts.items()}
+    explained = {f"{name} explained": float(part.reduction.explained.sum()) for name, part in parts.items()}
     # Two passes of n rows: the covariance of the known ones, the projection of all.
     flop = sum(2 * width * (len(_known(movies)) * width + movies * _KEPT) for width in (poster, text))
     return clock.told() | {"answer": sizes | explained, "flop": flop, "count": movies}
@@ -92,7 +92,7 @@ def laid_out(movies: int, poster: int, text: int) -> dict[str, Any]:
     raw, codes = _raw(movies, poster, text)
     movie_ids = np.arange(1, movies + 1)
     columns = {name: vector_columns.vector_column(values) for name, values in raw.items()}
-    flags = dict.fromkeys(frozen_table.FLAGS, np.ones(movies, bool))
+    flags = dict.fromkeys(contract.FLAGS.values(), np.ones(movies, bool))
     features = pa.table({"movieId": movie_ids} | columns | flags)
     coded = pa.table({"movieId": movie_ids, "content_code": codes})
     with timed() as clock:

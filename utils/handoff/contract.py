@@ -13,7 +13,11 @@ VERSION = 1
 VECTOR = "fixed_size_list<float32>[d]"
 """Stands in a schema for a vector column of any width d."""
 WIDEST = 1024
-"""HugeCTR's limit on the width of an embedding, and so of poster and text vectors together."""
+"""HugeCTR's limit on the width of an embedding, and so of all blocks of content together."""
+BLOCKS = ("poster", "text")
+"""What the content of a movie consists of: each is a vector column of the feature store, in this order."""
+FLAGS = {block: f"has_{block}" for block in BLOCKS}
+"""The column that is true where a movie has the block, and false where something else stands in for it."""
 LIKED = 3.0
 """A rating above this is a like."""
 
@@ -91,14 +95,9 @@ ARTEFACTS: dict[str, Artefact] = {
     "feature_store": Artefact(
         "feature_store.parquet",
         _05,
-        {
-            "movieId": pa.int64(),
-            "poster": VECTOR,
-            "text": VECTOR,
-            "has_poster": pa.bool_(),
-            "has_text": pa.bool_(),
-        },
+        {"movieId": pa.int64()} | dict.fromkeys(BLOCKS, VECTOR) | dict.fromkeys(FLAGS.values(), pa.bool_()),
     ),
+    "reductions": Artefact("reductions.npz", _05),
     "train-hugectr": Artefact("train-hugectr", _06),
     "valid-hugectr": Artefact("valid-hugectr", _06),
     "cold-hugectr": Artefact("cold-hugectr", _06),
