@@ -21,7 +21,7 @@ from utils.content.enrichment import enrich, open_providers
 from utils.content.movie import Movie
 from utils.content.providers.tmdb import Tmdb, image_width, open_tmdb
 from utils.content.providers.tmdb_match import normalised
-from utils.fetching.answers import FILE, Answers
+from utils.fetching.answers import FILE, Answers, Client
 from utils.fetching.http import Http, Limits
 from utils.handoff.parameters import ParameterError
 from utils.handoff.store import Store, open_store
@@ -55,13 +55,8 @@ def hosts() -> Iterator[Hosts]:
 
 
 def opened(hosts: Hosts, store: Store, refresh_before: float = 0, **environment: str) -> Tmdb:
-    return open_tmdb(
-        Http(1000, QUICK, connections=8),
-        Answers(store.folder / FILE),
-        accept_terms=True,
-        refresh_before=refresh_before,
-        environment=hosts.environment | environment,
-    )
+    client = Client("tmdb", Http(1000, QUICK, connections=8), Answers(store.folder / FILE), refresh_before)
+    return open_tmdb(client, accept_terms=True, environment=hosts.environment | environment)
 
 
 def run(hosts: Hosts, store: Store, rows: list[dict], **options: float) -> tuple[list[dict], dict[tuple, tuple]]:
@@ -458,7 +453,7 @@ def test_ctrl_c_ends_soon_and_the_next_run_goes_on(hosts: Hosts, store: Store, t
         stderr=subprocess.PIPE,
         text=True,
     )
-    while "3/movie/100" not in hosts.api.keys():
+    while not any(asked.key == "3/movie/100" for asked in hosts.api.log):
         assert process.poll() is None
         time.sleep(0.005)
     process.send_signal(signal.SIGINT)

@@ -10,7 +10,7 @@ from tests.fakes.wikimedia import Encyclopedia
 from utils.content.enrichment import enrich, open_providers
 from utils.content.movie import Movie
 from utils.content.providers.wikipedia import Wikipedia, bindings, open_wikipedia, pages, titles
-from utils.fetching.answers import FILE, Answers
+from utils.fetching.answers import FILE, Answers, Client
 from utils.fetching.http import Http, Limits
 from utils.handoff.parameters import ParameterError
 from utils.handoff.store import Store
@@ -40,7 +40,8 @@ def hosts() -> Iterator[Hosts]:
 
 
 def opened(hosts: Hosts, store: Store) -> Wikipedia:
-    return open_wikipedia(Http(1000, QUICK), Answers(store.folder / FILE), environment=hosts.environment)
+    client = Client("wikipedia", Http(1000, QUICK), Answers(store.folder / FILE))
+    return open_wikipedia(client, environment=hosts.environment)
 
 
 def run(hosts: Hosts, store: Store, rows: list[dict]) -> tuple[list[str | None], dict[int, tuple]]:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from utils.content.enrichment import enrich
 from utils.content.providers.tmdb import open_tmdb
-from utils.fetching.answers import FILE, Answers
+from utils.fetching.answers import FILE, Answers, Client
 from utils.fetching.http import Http, Limits
 from utils.handoff.store import open_store
 
@@ -23,8 +23,8 @@ if __name__ == "__main__":
     logging.basicConfig(filename=data / "debug.log", level=logging.DEBUG)
     logging.getLogger("PIL").setLevel(logging.INFO)
     store = open_store(data, "ml-25m", 42, "02-Data-Enrichment")
-    http, answers = Http(1000, LIMITS, CONNECTIONS), Answers(store.folder / FILE)
-    tmdb = open_tmdb(http, answers, accept_terms=True, environment=os.environ)
+    client = Client("tmdb", Http(1000, LIMITS, CONNECTIONS), Answers(store.folder / FILE))
+    tmdb = open_tmdb(client, accept_terms=True, environment=os.environ)
     print(tmdb.describe())
     enriched, report = enrich(store, pq.read_table(catalogue), [tmdb], (64, 96))
     store.write("enriched", enriched)

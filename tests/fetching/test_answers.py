@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,7 @@ def test_many_threads_and_two_openings(path: Path) -> None:
 
 def test_what_was_put_survives_a_kill(path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from utils.fetching.answers import *; answers = Answers(Path(sys.argv[1]))\n"
+        "import sys; from utils.fetching.answers import *; answers = Answers(Path(sys.argv[1]))\n"
         "for n in range(10**6): answers.put(Answer('tmdb', str(n), 'found', bytes(2000))); print(n, flush=True)"
     )
     with subprocess.Popen(
@@ -171,13 +172,12 @@ def test_threads_share_a_question(path: Path) -> None:
 
 
 def test_what_failed_in_an_earlier_run_does_not_end_this_one(path: Path) -> None:
-    """Were it otherwise, eight movies that always fail, asked in a row, would keep a run from ever getting past them."""
+    """Were it otherwise, eight movies that always fail, asked in a row, would keep every run from getting past them."""
     http = Http(1000, Limits(attempts=1, failures=3))
     with FakeHost(lambda path, *_: as_json({}, 500 if "bad" in path else 200)) as fake:
 
         def ask(key: str) -> str:
-            fetch = lambda counts: http.get(Site(fake.url), key, accept=lambda *_: None, counts=counts)  # noqa: E731
-            return client.ask(key, fetch).outcome
+            return client.ask(key, partial(http.get, Site(fake.url), key, accept=lambda *_: None)).outcome
 
         client = Client("tmdb", http, Answers(path))
         assert [ask(key) for key in ("bad/1", "bad/2", "good/1", "bad/3", "bad/4", "good/2")].count("failed") == 4

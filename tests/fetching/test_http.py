@@ -226,11 +226,11 @@ def test_sizes_are_counted_after_unpacking(http: Http) -> None:
 
 def test_a_bomb_takes_no_memory_in_an_answer_or_a_redirect() -> None:
     code = (
-        "import resource, sys; from utils.fetching.http import *; h = Http(100); s = Site(sys.argv[1])\n"
+        "from resource import *; import sys; from utils.fetching.http import *; h = Http(100); s = Site(sys.argv[1])\n"
         "ask = lambda path: h.get(s, path, accept=lambda status, body: None)\n"
-        "ask('fine'); before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; ask('redirect')\n"
+        "ask('fine'); before = getrusage(RUSAGE_SELF).ru_maxrss; ask('redirect')\n"
         "try: ask('answer')\n"
-        "except FetchError as error: print(error, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)"
+        "except FetchError as error: print(error, (getrusage(RUSAGE_SELF).ru_maxrss - before) // 1024)"
     )
     packed = {"Content-Encoding": "gzip"}
     answers = {"/fine": as_json({}), "/answer": Answered(200, bomb(), packed)}

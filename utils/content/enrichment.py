@@ -1,8 +1,8 @@
 """Gives every movie a poster and a synopsis, or the reason why it has none.
 
 ``enrich`` asks providers in the order in which the reader names them (``ENRICHMENT="local,tmdb,offline"``); the first
-that has a poster gives the poster, the first that has a synopsis gives the synopsis, and the source of each is recorded.
-A provider is asked only for what the ones before it did not have.
+that has a poster gives the poster, the first that has a synopsis gives the synopsis, and the source of each is
+recorded. A provider is asked only for what the ones before it did not have.
 """
 
 import sys
@@ -69,13 +69,13 @@ def enrich(
 ) -> tuple[pa.Table, pa.Table]:
     """Return (enriched, enrichment_report) for every movie of ``movies_converted``; write the posters.
 
-    Both tables are in ascending movieId and the same whatever ``workers`` (threads for providers that ask no host) is and
-    whatever was there before. Posters go to ``posters/<movieId>.jpg`` in the data folder, ``poster_size`` (width, height)
-    pixels each, every one atomically; one that is there already and was made from the same source is kept, so a run that
-    was stopped goes on where it was. With ``max_movies`` only the first movies are enriched and the rest have outcome
-    "skipped". Other outcomes are "found", "missing", "refused" (it cannot be used) and "failed" (a host could not be
-    asked: run again). Files in ``posters/`` that belong to no row are removed at the end. Raises DataFolderError when the
-    disk is full or the folder is not writable.
+    Both tables are in ascending movieId and the same whatever ``workers`` (threads for providers that ask no host) is
+    and whatever was there before. Posters go to ``posters/<movieId>.jpg`` in the data folder, ``poster_size`` (width,
+    height) pixels each, every one atomically; one that is there already and was made from the same source is kept, so a
+    run that was stopped goes on where it was. With ``max_movies`` only the first movies are enriched and the rest have
+    outcome "skipped". Other outcomes are "found", "missing", "refused" (it cannot be used) and "failed" (a host could
+    not be asked: run again). Files in ``posters/`` that belong to no row are removed at the end. Raises DataFolderError
+    when the disk is full or the folder is not writable.
     """
     parameters.whole("MAX_MOVIES", max_movies, least=0, none=True)
     parameters.whole("WORKERS", workers)
@@ -103,8 +103,8 @@ def enrich(
     report = [line for each in found for modality in MODALITIES for line in each.report[modality]]
     failed = len({line["movieId"] for line in report if line["outcome"] == "failed"})
     if failed:
-        said = f"A host could not be asked for {failed:,} of {len(found):,} movies. Run this again: only they are asked for."
-        tqdm.write(said, file=sys.stderr)
+        said = f"A host could not be asked for {failed:,} of {len(found):,} movies."
+        tqdm.write(f"{said} Run this again: only they are asked for.", file=sys.stderr)
     return _table("enriched", [each.row for each in found]), _table("enrichment_report", report)
 
 

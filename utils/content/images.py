@@ -65,9 +65,9 @@ class ImageRefused(ValueError):
 def decode(source: Path | bytes, target: tuple[int, int] | None = None) -> Image.Image:
     """Return a JPEG, PNG or WebP file as an upright RGB picture (alpha on white, first frame only).
 
-    Its size is checked in the header, before memory is spent on it. With ``target`` (width, height) a JPEG may come back
-    smaller than it is, though not below ``target``: several times faster. Raises ImageRefused for everything that is not
-    a whole picture within the limits.
+    Its size is checked in the header, before memory is spent on it. With ``target`` (width, height) a JPEG may come
+    back smaller than it is, though not below ``target``: several times faster. Raises ImageRefused for everything that
+    is not a whole picture within the limits.
     """
     data = source if isinstance(source, bytes) else read(source)
     if len(data) > MAX_BYTES:

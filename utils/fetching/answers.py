@@ -43,9 +43,9 @@ T = TypeVar("T")
 class Answer:
     """One answer of one provider.
 
-    ``key`` names the question and holds no secret. ``outcome`` is "found" (``body`` has it), "missing" (the provider has
-    none; ``detail`` says why) or "failed" (there is no answer). ``attempts`` counts the requests it took, ``fetched_at``
-    is in seconds since 1970.
+    ``key`` names the question and holds no secret. ``outcome`` is "found" (``body`` has it), "missing" (the provider
+    has none; ``detail`` says why) or "failed" (there is no answer). ``attempts`` counts the requests it took,
+    ``fetched_at`` is in seconds since 1970.
     """
 
     provider: str
@@ -123,8 +123,8 @@ class Answers:
 class Client:
     """Asks through ``Http`` what ``Answers`` does not have.
 
-    Threads that ask the same question at once share one request. An answer from before ``refresh_before`` (seconds since
-    1970), or dated later than now, is asked for anew, and stands in where that fails.
+    Threads that ask the same question at once share one request. An answer from before ``refresh_before`` (seconds
+    since 1970), or dated later than now, is asked for anew, and stands in where that fails.
     """
 
     def __init__(self, provider: str, http: Http, answers: Answers, refresh_before: float = 0.0) -> None:
@@ -163,8 +163,8 @@ class Client:
         self._failed[key] = answer
         return answer
 
-    def ask(self, key: str, fetch: Callable[[bool], Reply]) -> Answer:
-        """Return what is known of ``key``, or what ``fetch`` returns; it is given ``counts`` of ``Http.get``.
+    def ask(self, key: str, fetch: Callable[..., Reply]) -> Answer:
+        """Return what is known of ``key``, or what ``fetch`` returns: ``Http.get`` with all arguments but ``counts``.
 
         Raises ParameterError and Stopped.
         """
@@ -176,11 +176,11 @@ class Client:
             self._asking.pop(key, None)
         return answer
 
-    def _fetched(self, key: str, fetch: Callable[[bool], Reply]) -> Answer:
+    def _fetched(self, key: str, fetch: Callable[..., Reply]) -> Answer:
         # What failed in an earlier run may fail for ever. If it counted, some of those in a row would end each run.
         earlier = self.answers.get(self.provider, key)
         try:
-            reply = fetch(earlier is None or earlier.outcome != "failed")
+            reply = fetch(counts=earlier is None or earlier.outcome != "failed")
         except FetchError as error:
             return self.remember(key, "failed", detail=str(error), attempts=error.attempts)
         if reply.nothing is not None:
@@ -192,8 +192,8 @@ class Client:
     ) -> tuple[T, int] | None:
         """Put one question about all ``keys``; return (what ``read`` makes of the answer, attempts).
 
-        None where that fails, which is then known of all of them: a bad answer to a batch says nothing about its members.
-        ``read`` raises ValueError for what this host would not say. What came is for the caller to remember.
+        None where that fails, which is then known of all of them: a bad answer to a batch says nothing about its
+        members. ``read`` raises ValueError for what this host would not say. What came is for the caller to remember.
         """
 
         def accept(status: int, body: bytes) -> None:

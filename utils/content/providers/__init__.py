@@ -1,7 +1,7 @@
 """Opens the providers that a reader names in ENRICHMENT.
 
-A new source is a module of its own with a class like ``base.Provider`` and an entry in ``PROVIDERS``. One that asks hosts
-uses the ``http`` and ``answers`` of ``Opening``, which all of them share.
+A new source is a module of its own with a class like ``base.Provider`` and an entry in ``PROVIDERS``. One that asks
+hosts extends ``base.Online`` and takes ``opening.client(NAME)``.
 """
 
 import time
@@ -18,7 +18,7 @@ from utils.content.providers.local import open_local
 from utils.content.providers.offline import Offline
 from utils.content.providers.tmdb import open_tmdb
 from utils.content.providers.wikipedia import open_wikipedia
-from utils.fetching.answers import DAY, FILE, Answers
+from utils.fetching.answers import DAY, FILE, Answers, Client
 from utils.fetching.http import Http
 from utils.handoff import parameters
 from utils.handoff.parameters import ParameterError
@@ -27,7 +27,7 @@ from utils.handoff.store import Store
 
 @dataclass
 class Opening:
-    """What providers are opened with; those that ask hosts share one rate and one file of answers."""
+    """What providers are opened with."""
 
     folder: str | Path | None
     movies: Sequence[Movie]
@@ -38,27 +38,24 @@ class Opening:
     wikipedia_contact: str | None
 
     @cached_property
-    def http(self) -> Http:
+    def _http(self) -> Http:
         # Enough connections for answers that take the better part of a second.
         return Http(self.requests_per_second, connections=max(2, min(32, round(self.requests_per_second))))
 
     @cached_property
-    def answers(self) -> Answers:
+    def _answers(self) -> Answers:
         return Answers(self.store.folder / FILE)
+
+    def client(self, provider: str) -> Client:
+        """Return what a provider asks hosts with; all of them share one rate and one file of answers."""
+        return Client(provider, self._http, self._answers, self.refresh_before)
 
 
 PROVIDERS: dict[str, Callable[[Opening], Provider]] = {
     "offline": lambda opening: Offline(),
     "local": lambda opening: open_local(opening.folder, opening.movies, opening.store.path("posters")),
-    "tmdb": lambda opening: open_tmdb(
-        opening.http,
-        opening.answers,
-        accept_terms=opening.accept_tmdb_terms,
-        refresh_before=opening.refresh_before,
-    ),
-    "wikipedia": lambda opening: open_wikipedia(
-        opening.http, opening.answers, contact=opening.wikipedia_contact, refresh_before=opening.refresh_before
-    ),
+    "tmdb": lambda opening: open_tmdb(opening.client("tmdb"), accept_terms=opening.accept_tmdb_terms),
+    "wikipedia": lambda opening: open_wikipedia(opening.client("wikipedia"), contact=opening.wikipedia_contact),
 }
 """Name to a function that opens the provider."""
 
@@ -76,11 +73,12 @@ def open_providers(
 ) -> list[Provider]:
     """Open the providers named in ``enrichment`` ("local" or "local,tmdb,wikipedia,offline"), in that order.
 
-    ``movies`` is ``movies_converted``. The others are for hosts: all requests of a second together, whether TMDB's terms
-    are accepted, after how many days an answer is asked for anew (None: never, but TMDB's are deleted after six months),
-    and whom Wikipedia may write to (None: the environment's WIKIPEDIA_CONTACT). Raises ParameterError for unknown or
-    repeated names, where ``enrichment_dir`` holds nothing that fits this catalogue, and where a key, an acceptance or a
-    contact is lacking; DataFolderError for a file of answers that cannot be used. Nothing is asked of a host yet.
+    ``movies`` is ``movies_converted``. The others are for hosts: all requests of a second together, whether TMDB's
+    terms are accepted, after how many days an answer is asked for anew (None: never, but TMDB's are deleted after six
+    months), and whom Wikipedia may write to (None: the environment's WIKIPEDIA_CONTACT). Raises ParameterError for
+    unknown or repeated names, where ``enrichment_dir`` holds nothing that fits this catalogue, and where a key, an
+    acceptance or a contact is lacking; DataFolderError for a file of answers that cannot be used. Nothing is asked of a
+    host yet.
     """
     names = [name.strip() for name in enrichment.split(",")] if isinstance(enrichment, str) else [enrichment]
     for name in names:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from utils.content.movie import Movie
-from utils.fetching.answers import Answer
+from utils.fetching.answers import Answer, Client
 
 MOST_LETTERS = 20_000
 """A longer synopsis is cut: encoders read a few hundred words."""
@@ -56,9 +56,9 @@ class Synopsis:
 class Picture:
     """A poster on offer.
 
-    ``fingerprint`` names its content (a hash of the file, or of the facts it is drawn from), so that a poster already in
-    place is recognised without work. ``image`` decodes or draws it as RGB, and raises ``images.ImageRefused`` where that
-    fails. ``detail`` and ``attempts`` as in ``Synopsis``.
+    ``fingerprint`` names its content (a hash of the file, or of the facts it is drawn from), so that a poster already
+    in place is recognised without work. ``image`` decodes or draws it as RGB, and raises ``images.ImageRefused`` where
+    that fails. ``detail`` and ``attempts`` as in ``Synopsis``.
     """
 
     fingerprint: str
@@ -94,6 +94,25 @@ class Provider:
         ``size`` (width, height) in pixels is what the poster will be scaled to.
         """
         raise Missing("gives no posters", 0)
+
+
+class Online(Provider):
+    """A source that asks hosts, and remembers their answers."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def prepare(self, lacking: Mapping[str, Sequence[Movie]]) -> None:
+        """Give hosts that failed another chance."""
+        self._client.resume()
+
+    def stop(self) -> None:
+        """End the requests under way."""
+        self._client.http.stop()
+
+    def _kept(self) -> str:
+        answers = self._client.answers
+        return f"{answers.count(self.name):,} earlier answers in {answers.path.name}"
 
 
 def body_of(answer: Answer, attempts: int) -> bytes:

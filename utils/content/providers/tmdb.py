@@ -4,8 +4,8 @@ A movie is asked for by its TMDB id; where TMDB no longer knows that, by its IMD
 (ml-100k), by title and year. Poster and overview come independently of each other, and an empty overview is asked for
 once more in the movie's own language. Only what TMDB itself says is kept.
 
-Interface: https://developer.themoviedb.org/reference (version 3). Terms: the reader's own key, attribution, nothing kept
-for more than six months, and a separate agreement for what the terms do not cover.
+Interface: https://developer.themoviedb.org/reference (version 3). Terms: the reader's own key, attribution, nothing
+kept for more than six months, and a separate agreement for what the terms do not cover.
 """
 
 import hashlib
@@ -13,18 +13,19 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
 from utils.content import images
 from utils.content.movie import Movie
-from utils.content.providers.base import Missing, NotGiven, Picture, Provider, Refused, Synopsis, body_of, clean
+from utils.content.providers.base import Missing, NotGiven, Online, Picture, Refused, Synopsis, body_of, clean
 from utils.content.providers.tmdb_match import best_match, same_movie
-from utils.fetching.answers import DAY, Answers, Client
+from utils.fetching.answers import DAY, Client
 from utils.fetching.connections import Site
-from utils.fetching.http import Http, base_url, json_object
+from utils.fetching.http import base_url, json_object
 from utils.handoff.parameters import ParameterError
 
 API_URL = "https://api.themoviedb.org"
@@ -48,34 +49,22 @@ class _Record:
     attempts: int
 
 
-class Tmdb(Provider):
+class Tmdb(Online):
     """The Movie Database, asked with the reader's key."""
 
     name = "tmdb"
 
-    def __init__(self, http: Http, answers: Answers, api: Site, images_at: Site, refresh_before: float = 0) -> None:
-        """Answers older than MOST_DAYS are deleted here, before anything is used."""
-        self.workers = http.connections
-        self._expired = answers.purge(self.name, time.time() - MOST_DAYS * DAY)
-        self._client = Client(self.name, http, answers, refresh_before)
+    def __init__(self, client: Client, api: Site, images_at: Site) -> None:
+        """Delete answers older than MOST_DAYS, before anything is used."""
+        super().__init__(client)
+        self.workers = client.http.connections
+        self._expired = client.answers.purge(self.name, time.time() - MOST_DAYS * DAY)
         self._api, self._images = api, images_at
 
     def describe(self) -> str:
         """Return the attribution that TMDB's terms ask for, and what is kept of its answers."""
-        answers = self._client.answers
         expired = f", {self._expired:,} that were older deleted" if self._expired else ""
-        return (
-            f"tmdb: {ATTRIBUTION} {answers.count(self.name):,} earlier answers in {answers.path.name}, each kept for at "
-            f"most {MOST_DAYS} days{expired}"
-        )
-
-    def prepare(self, lacking: Mapping[str, Sequence[Movie]]) -> None:
-        """Give hosts that failed another chance."""
-        self._client.resume()
-
-    def stop(self) -> None:
-        """End the requests under way."""
-        self._client.http.stop()
+        return f"tmdb: {ATTRIBUTION} {self._kept()}, each kept for at most {MOST_DAYS} days{expired}"
 
     def synopsis(self, movie: Movie) -> Synopsis:
         """Return the overview in English, else in the movie's language."""
@@ -101,12 +90,8 @@ class Tmdb(Provider):
         if not isinstance(path, str) or not re.fullmatch(r"/[A-Za-z0-9_-]{1,100}\.(jpg|jpeg|png|webp)", path):
             raise Refused(f"poster_path is no file name ({str(path)[:40]!r})", record.attempts)
         file = f"{image_width(size)}{path}"
-        answer = self._client.ask(
-            f"image/{file}",
-            lambda counts: self._client.http.get(
-                self._images, f"t/p/{file}", accept=_is_image, most=images.MAX_BYTES, counts=counts
-            ),
-        )
+        fetch = partial(self._client.http.get, self._images, f"t/p/{file}", accept=_is_image, most=images.MAX_BYTES)
+        answer = self._client.ask(f"image/{file}", fetch)
         attempts = record.attempts + answer.attempts
         body = body_of(answer, attempts)
         digest = hashlib.sha256(body).hexdigest()
@@ -172,16 +157,12 @@ class Tmdb(Provider):
     ) -> tuple[dict[str, Any], int]:
         """Return what the API says, and the requests it took together with ``earlier`` ones.
 
-        ``own`` is a field that this answer has, and its type; ``number`` the id that it must have. Raises Missing, Failed,
-        or Refused for another id.
+        ``own`` is a field that this answer has, and its type; ``number`` the id that it must have. Raises Missing,
+        Failed, or Refused for another id.
         """
         key = path + "".join(f"&{name}={value}" for name, value in params.items())
-        answer = self._client.ask(
-            key,
-            lambda counts: self._client.http.get(
-                self._api, f"3/{path}", params, accept=_tmdb_says(*own), counts=counts
-            ),
-        )
+        fetch = partial(self._client.http.get, self._api, f"3/{path}", params, accept=_tmdb_says(*own))
+        answer = self._client.ask(key, fetch)
         facts = json_object(body_of(answer, earlier + answer.attempts))
         if number is not None and facts.get("id") != number:
             other = str(facts.get("id"))[:20]
@@ -197,7 +178,8 @@ def _tmdb_says(name: str, kind: type) -> Callable[[int, bytes], str | None]:
         if status == 401:
             raise ParameterError(
                 "TMDB refuses the key (401). Set TMDB_API_KEY (32 hexadecimal digits) or TMDB_TOKEN (the long read "
-                "access token) to a valid one from your account's API page, then run this again: it goes on where it was."
+                "access token) to a valid one from your account's API page, then run this again: it goes on where it "
+                "was."
             )
         if (status, facts.get("status_code")) == (404, _NO_SUCH):
             return f"TMDB does not have it (404/{_NO_SUCH})"
@@ -221,14 +203,7 @@ def image_width(size: tuple[int, int]) -> str:
     return next((f"w{width}" for width in WIDTHS if width >= needed), "original")
 
 
-def open_tmdb(
-    http: Http,
-    answers: Answers,
-    *,
-    accept_terms: bool,
-    refresh_before: float = 0.0,
-    environment: Mapping[str, str] | None = None,
-) -> Tmdb:
+def open_tmdb(client: Client, *, accept_terms: bool, environment: Mapping[str, str] | None = None) -> Tmdb:
     """Open TMDB with the key in TMDB_TOKEN or TMDB_API_KEY; TMDB_API_URL and TMDB_IMAGE_URL may name other hosts.
 
     Raises ParameterError where the terms are not accepted, and for a key or address that cannot be used.
@@ -255,4 +230,4 @@ def open_tmdb(
     query = "" if token else urlencode({"api_key": key})
     api = Site(base_url("TMDB_API_URL", environment.get("TMDB_API_URL") or API_URL), headers, query, secrets)
     images_at = Site(base_url("TMDB_IMAGE_URL", environment.get("TMDB_IMAGE_URL") or IMAGE_URL), secrets=secrets)
-    return Tmdb(http, answers, api, images_at, refresh_before)
+    return Tmdb(client, api, images_at)

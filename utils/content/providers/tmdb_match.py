@@ -47,8 +47,8 @@ def best_match(movie: Movie, results: object, *, title_needed: bool) -> dict[str
     """Return the record among ``results`` that is the movie, or None.
 
     With ``title_needed`` (a search) only an exact title with a year within 1 will do. Without (asked by IMDb id) any
-    record will, and these two decide between several. Then the nearer year, the more votes and the lower id win, so that
-    repeated and rearranged results give the same record.
+    record will, and these two decide between several. Then the nearer year, the more votes and the lower id win, so
+    that repeated and rearranged results give the same record.
     """
     records = [each for each in (results if isinstance(results, list) else []) if isinstance(each, dict)]
     records = [each for each in records if type(each.get("id")) is int]

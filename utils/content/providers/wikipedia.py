@@ -17,10 +17,10 @@ from urllib.parse import quote, unquote
 from tqdm.auto import tqdm
 
 from utils.content.movie import Movie
-from utils.content.providers.base import Missing, Provider, Synopsis, body_of, clean
-from utils.fetching.answers import Answer, Answers, Client
+from utils.content.providers.base import Missing, Online, Synopsis, body_of, clean
+from utils.fetching.answers import Answer, Client
 from utils.fetching.connections import Site
-from utils.fetching.http import Http, base_url, json_object
+from utils.fetching.http import base_url, json_object
 from utils.handoff.parameters import ParameterError
 
 WIKIDATA_URL = "https://query.wikidata.org"
@@ -45,37 +45,28 @@ _EXTRACTS = {
 }
 
 
-class Wikipedia(Provider):
+class Wikipedia(Online):
     """Texts from Wikipedia; no posters, because few of them are free."""
 
     name = "wikipedia"
 
-    def __init__(
-        self, http: Http, answers: Answers, wikidata: Site, wikipedia: Site, refresh_before: float = 0.0
-    ) -> None:
-        self._client = Client(self.name, http, answers, refresh_before)
+    def __init__(self, client: Client, wikidata: Site, wikipedia: Site) -> None:
+        super().__init__(client)
         self._wikidata, self._wikipedia = wikidata, wikipedia
         self._one_at_a_time = threading.Lock()
 
     def describe(self) -> str:
         """Return the licence, and what is there already."""
-        answers = self._client.answers
-        return (
-            f"wikipedia: texts under {LICENCE}, article named in the report; posters are not asked for. "
-            f"{answers.count(self.name):,} earlier answers in {answers.path.name}"
-        )
+        return f"wikipedia: texts under {LICENCE}, article named in the report; no posters. {self._kept()}"
 
     def prepare(self, lacking: Mapping[str, Sequence[Movie]]) -> None:
         """Fetch articles and texts of all movies that lack a synopsis, in batches."""
-        self._client.resume()
+        super().prepare(lacking)
+        movies = lacking.get("synopsis", ())
         with self._one_at_a_time:
-            self._find_articles(lacking.get("synopsis", ()))
-            articles = [self._client.known(key) for movie in lacking.get("synopsis", ()) if (key := _key(movie))]
+            self._find_articles(movies)
+            articles = [self._client.known(key) for movie in movies if (key := _key(movie))]
             self._fetch_texts([_title(each) for each in articles if each is not None and each.outcome == "found"])
-
-    def stop(self) -> None:
-        """End the request under way."""
-        self._client.http.stop()
 
     def poster(self, movie: Movie, size: tuple[int, int]) -> None:
         """Raise Missing: nothing is asked."""
@@ -234,17 +225,12 @@ def _renamed(title: str, answer: Mapping[str, Any]) -> str:
 
 
 def open_wikipedia(
-    http: Http,
-    answers: Answers,
-    *,
-    contact: str | None = None,
-    refresh_before: float = 0.0,
-    environment: Mapping[str, str] | None = None,
+    client: Client, *, contact: str | None = None, environment: Mapping[str, str] | None = None
 ) -> Wikipedia:
     """Open Wikipedia, telling it ``contact`` or WIKIPEDIA_CONTACT: an e-mail or web address.
 
-    WIKIDATA_URL and WIKIPEDIA_URL in the environment may name other hosts. Raises ParameterError for a contact or address
-    that is missing or cannot be used.
+    WIKIDATA_URL and WIKIPEDIA_URL in the environment may name other hosts. Raises ParameterError for a contact or
+    address that is missing or cannot be used.
     """
     environment = os.environ if environment is None else environment
     contact = (contact or environment.get("WIKIPEDIA_CONTACT") or "").strip()
@@ -257,4 +243,4 @@ def open_wikipedia(
     headers = {"User-Agent": f"multimodal-movielens/1.0 ({contact}) python-requests", "Accept": "application/json"}
     wikidata = base_url("WIKIDATA_URL", environment.get("WIKIDATA_URL") or WIKIDATA_URL)
     wikipedia = base_url("WIKIPEDIA_URL", environment.get("WIKIPEDIA_URL") or WIKIPEDIA_URL)
-    return Wikipedia(http, answers, Site(wikidata, headers), Site(wikipedia, headers), refresh_before)
+    return Wikipedia(client, Site(wikidata, headers), Site(wikipedia, headers))
