@@ -15,7 +15,7 @@ from PIL import Image, ImageFile
 
 from utils.content import images
 from utils.content.images import ImageRefused, comment_of, decode, save_jpeg
-from utils.handoff.store import DataFolderError
+from utils.handoff.atomic import DataFolderError
 
 
 def encoded(image: Image.Image, kind: str = "JPEG", **options: object) -> bytes:
@@ -117,7 +117,7 @@ def test_a_large_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
     with pytest.raises(ImageRefused, match=r"^too many bytes \(53,687,091,200, at most 20,971,520\)$"):
         decode(huge)
     with pytest.raises(ImageRefused, match=r"^too many bytes"):
-        decode(encoded(picture()), max_bytes=100)
+        decode(bytes(images.MAX_BYTES + 1))
 
 
 def test_what_is_not_a_file_is_refused(tmp_path: Path) -> None:

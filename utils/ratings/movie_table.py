@@ -62,7 +62,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
-class Movie:
+class RawMovie:
     """One row as read, before any check. ``year`` is None where it has to be taken from the title."""
 
     line: int
@@ -102,7 +102,7 @@ def clean(text: str) -> str:
     return " ".join(_CONTROL.sub(lambda found: " " if found[0] in "\t\r\n" else "", text).split())
 
 
-def movie_table(path: Path, rows: Iterable[Movie]) -> tuple[pl.DataFrame, int]:
+def movie_table(path: Path, rows: Iterable[RawMovie]) -> tuple[pl.DataFrame, int]:
     """Check the rows of the file ``path``; return the table of ``SCHEMA``, sorted by movieId, and how many titles
     held broken bytes or control characters.
 
@@ -129,7 +129,7 @@ def movie_table(path: Path, rows: Iterable[Movie]) -> tuple[pl.DataFrame, int]:
     return pl.DataFrame(records, schema=SCHEMA, orient="row").sort("movieId"), cleaned
 
 
-def _title_and_year(row: Movie, where: str) -> tuple[str, int | None]:
+def _title_and_year(row: RawMovie, where: str) -> tuple[str, int | None]:
     if row.year is None:
         return parse_title(clean(row.title))
     year = _number(row.year.removesuffix(".0"))
@@ -181,19 +181,19 @@ def csv_rows(path: Path, needed: Iterable[str]) -> Iterator[tuple[int, Mapping[s
         raise DataError(f"{path}, line {reader.line_num}: not a csv row ({error}). Check its quotes.") from error
 
 
-def read_csv(path: Path, links: Path | None = None) -> Iterator[Movie]:
+def read_csv(path: Path, links: Path | None = None) -> Iterator[RawMovie]:
     """Read movies.csv of MovieLens with its links.csv, or a user's own (columns year, imdbId, tmdbId optional)."""
     by_movie: dict[str, Mapping[str, str]] = {}
     if links is not None:
         by_movie = {row["movieId"]: row for _, row in csv_rows(links, ("movieId", "imdbId", "tmdbId"))}
     for line, row in csv_rows(path, ("movieId", "title", "genres")):
         link = by_movie.get(row["movieId"], row)
-        yield Movie(
+        yield RawMovie(
             line, row["movieId"], row["title"], row["genres"], row.get("year"), link.get("imdbId"), link.get("tmdbId")
         )
 
 
-def read_parquet(path: Path) -> Iterator[Movie]:
+def read_parquet(path: Path) -> Iterator[RawMovie]:
     """Read a user's own movies; ``genres`` is a list or text with bars. The line is the number of the row."""
     try:
         frame = pl.read_parquet(path, glob=False, hive_partitioning=False)
@@ -205,23 +205,25 @@ def read_parquet(path: Path) -> Iterator[Movie]:
         texts = {name: "" if row.get(name) is None else str(row[name]) for name in row if name != "genres"}
         genres = [str(genre) for genre in genres if genre is not None] if isinstance(genres, list) else genres
         year = texts.get("year")
-        yield Movie(line, texts["movieId"], texts["title"], genres, year, texts.get("imdbId"), texts.get("tmdbId"))
+        yield RawMovie(line, texts["movieId"], texts["title"], genres, year, texts.get("imdbId"), texts.get("tmdbId"))
 
 
-def read_double_colon(path: Path, encoding: str) -> Iterator[Movie]:
+def read_double_colon(path: Path, encoding: str) -> Iterator[RawMovie]:
     """Read movies.dat of ml-1m (latin-1) or ml-10m (utf-8): ``movieId::title::genres``."""
     for line, fields in split_lines(path, "::", 3, encoding):
-        yield Movie(line, fields[0], "::".join(fields[1:-1]), fields[-1])
+        yield RawMovie(line, fields[0], "::".join(fields[1:-1]), fields[-1])
 
 
-def read_flags(path: Path) -> Iterator[Movie]:
+def read_flags(path: Path) -> Iterator[RawMovie]:
     """Read u.item of ml-100k (latin-1): ``movieId|title|date|video date|url|`` and 19 flags, one a genre."""
     for line, fields in split_lines(path, "|", 5 + len(GENRE_FLAGS), "latin-1"):
         flags = fields[-len(GENRE_FLAGS) :]
-        yield Movie(line, fields[0], fields[1], [g for g, flag in zip(GENRE_FLAGS, flags, strict=True) if flag == "1"])
+        yield RawMovie(
+            line, fields[0], fields[1], [g for g, flag in zip(GENRE_FLAGS, flags, strict=True) if flag == "1"]
+        )
 
 
-def read_atomic(path: Path) -> Iterator[Movie]:
+def read_atomic(path: Path) -> Iterator[RawMovie]:
     """Read an .item file of RecBole: tab separated, title and year apart, genres separated by blanks.
 
     Two slips of that copy of ml-100k are mended: movie 267 is "unkonwn" in it, and movie 1412, a video, has the
@@ -231,4 +233,4 @@ def read_atomic(path: Path) -> Iterator[Movie]:
         if line > 1:
             title = "unknown" if title == "unkonwn" else title
             dated = f"{title} ({year})" if re.fullmatch(r"\d{4}", year) else title
-            yield Movie(line, movie, dated, genres.split(" "))
+            yield RawMovie(line, movie, dated, genres.split(" "))

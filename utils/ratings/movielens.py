@@ -15,7 +15,7 @@ from utils.fetching.downloads import ChecksumError, DownloadError, Wheel, downlo
 from utils.handoff.parameters import ParameterError
 from utils.ratings import movie_table, rating_table
 from utils.ratings.columns import DataError
-from utils.ratings.movie_table import Movie
+from utils.ratings.movie_table import RawMovie
 from utils.ratings.rating_table import RatingFormat
 
 
@@ -27,7 +27,7 @@ class Layout:
     ratings: str
     movies: str
     form: RatingFormat
-    read_movies: Callable[[Path, Path | None], Iterator[Movie]]
+    read_movies: Callable[[Path, Path | None], Iterator[RawMovie]]
     optional: tuple[str, ...] = ()
 
 
@@ -173,7 +173,9 @@ def convert(source: Source) -> Converted:
         return _converted(layout.name, files[layout.movies], rows, files[layout.ratings], layout.form)
 
 
-def _converted(layout: str, movies: Path, rows: Iterator[Movie], ratings: Path, form: RatingFormat | None) -> Converted:
+def _converted(
+    layout: str, movies: Path, rows: Iterator[RawMovie], ratings: Path, form: RatingFormat | None
+) -> Converted:
     table, cleaned = movie_table.movie_table(movies, rows)
     usable, rejected = rating_table.read_ratings(ratings, form, table["movieId"])
     counts = {
@@ -209,7 +211,7 @@ def _own_form(path: Path) -> RatingFormat | None:
     return None if path.suffix.lower() == ".parquet" else rating_table.CSV
 
 
-def _own_movies(path: Path) -> Iterator[Movie]:
+def _own_movies(path: Path) -> Iterator[RawMovie]:
     if path.suffix.lower() not in (".csv", ".parquet"):
         raise ParameterError(f"MOVIES={str(path)!r} must end in .csv or .parquet.")
     return movie_table.read_parquet(path) if path.suffix.lower() == ".parquet" else movie_table.read_csv(path)
