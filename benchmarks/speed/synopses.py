@@ -1,6 +1,6 @@
 """Speed of 04: texts to the written hand-off, against one text at a time and sentence-transformers' algorithm.
 
-The texts are made of seeded stand-in sentences, as long as the plots of Wikipedia: median 90 words, at most 400.
+The texts are made of the project's own plots, as long as the plots of Wikipedia: median 90 words, at most 400.
 """
 
 import importlib.util
@@ -16,9 +16,8 @@ import torch
 
 from benchmarks.speed.child import timed
 from benchmarks.speed.harness import Case
-from benchmarks.speed.posters import CACHE, CLOSE, CLOSE_BFLOAT16, GENRES, same_directions, sample, write_plainly
-from utils.content.movie import Movie
-from utils.content.stand_in_text import synopsis
+from benchmarks.speed.posters import CACHE, CLOSE, CLOSE_BFLOAT16, same_directions, sample, write_plainly
+from utils.content.plots import plots
 from utils.handoff.store import open_store
 from utils.handoff.vector_columns import vectors
 from utils.vectors import shards, synopses
@@ -40,12 +39,10 @@ def texts_of(count: int) -> list[str]:
     generator = np.random.default_rng(42)
     words = generator.lognormal(np.log(MEDIAN_WORDS), SPREAD, count).clip(FEWEST, MOST_WORDS).astype(int)
     texts = []
-    for number, length in enumerate(words):
+    for length in words:
         written: list[str] = []
         while len(written) < length:
-            about = tuple(generator.choice(GENRES, 2, replace=False).tolist())
-            movie = Movie(len(written), f"Film {number}", int(generator.integers(1930, 2020)), about, None, None)
-            written += synopsis(movie).split()
+            written += plots()[generator.integers(len(plots()))].text.split()
         texts.append(" ".join(written[:length]))
     return texts
 
@@ -57,7 +54,7 @@ def ours(count: int, batch: int, precision: str = "auto") -> dict[str, Any]:
         {
             "movieId": pa.array(range(1, count + 1), pa.int64()),
             "synopsis": texts,
-            "synopsis_source": ["offline"] * count,
+            "synopsis_source": ["plots"] * count,
         }
     )
     with tempfile.TemporaryDirectory() as folder:
