@@ -119,13 +119,17 @@ def serialised(notebook: NotebookNode) -> str:
 
 
 def update(dataset: str, root: Path = ROOT) -> list[str]:
-    """Copy the outputs of ``runs/dataset`` into every notebook of ``root``; return the names of those that changed."""
+    """Copy the outputs of ``runs`` into the notebooks of ``root``; return the names of those that changed.
+
+    Those of the series are in ``runs/dataset``, those of the examples in ``runs/examples``.
+    """
     dataset_name(dataset)
     new = {}
-    for path in sorted(root.glob("[0-9][0-9]-*.ipynb")):
-        executed = root / "runs" / dataset / path.name
+    for path in [*sorted(root.glob("[0-9][0-9]-*.ipynb")), *sorted(root.glob("examples/*.ipynb"))]:
+        folder = dataset if path.parent == root else "examples"
+        executed = root / "runs" / folder / path.name
         if not executed.exists():
-            raise OutputsError(f"runs/{dataset}/{path.name} does not exist. Run the series first: make run")
+            raise OutputsError(f"runs/{folder}/{path.name} does not exist. Run the series first: make run")
         new[path] = with_outputs(nbformat.read(path, 4), nbformat.read(executed, 4), path.name, root)
     changed = [path for path, notebook in new.items() if path.read_text() != serialised(notebook)]
     for path in changed:

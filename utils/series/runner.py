@@ -113,7 +113,8 @@ def _state(step: Step, data: Path, root: Path) -> dict[str, Any]:
         # The data folder changes with every notebook; the manifest tells what counts in it.
         if isinstance(value, str) and value and name not in ("DATA_DIR", "DATASET") and os.path.exists(root / value):
             files = [root / value] if (root / value).is_file() else sorted((root / value).rglob("*"))
-            outside[name] = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+            seen = [(os.path.relpath(file, root), file.stat()) for file in files]
+            outside[name] = [[file, status.st_size, status.st_mtime_ns] for file, status in seen]
     return {
         "code": code_of(step, root),
         "parameters": {**step.defaults, **step.given},
