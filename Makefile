@@ -30,7 +30,7 @@ lint: $(VENV)/.ready-dev
 	@$(BIN)/mypy utils
 
 report: $(VENV)/.ready
-	@$(BIN)/python -m utils.series.site $${DATASET:+"DATASET=$$DATASET"}
+	@$(BIN)/python -m utils.series.site $${DATASET:+"$$DATASET"}
 
 # MOVIELENS_ARCHIVE, SYNOPSES and POSTER_EMBEDDINGS name real content to study beside the stand-ins.
 evidence: $(VENV)/.ready
@@ -41,8 +41,10 @@ BENCH ?= --scale full
 bench: $(VENV)/.ready
 	@$(BIN)/python -m benchmarks.speed $(BENCH)
 
-# Copy the outputs of the last complete `make run` into the committed notebooks.
+# Copy the outputs of the last complete `make run` into the committed notebooks; the example is run here.
 outputs: $(VENV)/.ready
+	@mkdir -p runs/examples
+	@JUPYTER_PREFER_ENV_PATH=1 $(BIN)/papermill --cwd examples --no-progress-bar examples/your-own-data.ipynb runs/examples/your-own-data.ipynb
 	@$(BIN)/python -m utils.series.committed_outputs
 
 clean:

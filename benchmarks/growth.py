@@ -39,7 +39,6 @@ SETTINGS: dict[str, Any] = {
     "BATCH_SIZE": 16_384,
     "TUNING": 0,
     "MISSING_SHARES": [],
-    "OWN_DATA": False,
 }
 """One feature set, one seed, one pass; posters of a hundred movies are drawn, vectors are there for all."""
 _POLL = 0.2

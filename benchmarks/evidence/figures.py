@@ -10,6 +10,7 @@ from benchmarks.evidence.study import MODEL
 from benchmarks.evidence.tables import FURTHER_SLICES
 from utils import plots
 from utils.handoff.store import writing
+from utils.metrics.click import summarise
 from utils.model.architectures import FEATURE_SETS
 from utils.plots.style import Picture
 from utils.study import missing_content
@@ -22,21 +23,27 @@ def ablation(case: Results) -> Picture | None:
     metrics = case.metrics[(case.metrics["model"] == MODEL) & (case.metrics["metric"] == "auc")]
     metrics = metrics[metrics["features"].map(missing_content.parse).isna()]
     drawn = metrics["slice"].isin(("warm", "cold")).any()
-    return plots.ablation(metrics, stand_in=case.about["stand_in"]) if drawn else None
+    return plots.ablation(summarise(metrics), stand_in=case.about["stand_in"]) if drawn else None
 
 
 def slices(case: Results) -> Picture | None:
     """Draw AUC by feature set on the further slices."""
     metrics = case.metrics[(case.metrics["model"] == MODEL) & case.metrics["features"].isin(FEATURE_SETS)]
     metrics = metrics[(metrics["metric"] == "auc") & metrics["slice"].isin(FURTHER_SLICES)]
-    return None if metrics.empty else plots.ablation(metrics, stand_in=case.about["stand_in"], slices=FURTHER_SLICES)
+    if metrics.empty:
+        return None
+    return plots.ablation(summarise(metrics), stand_in=case.about["stand_in"], slices=FURTHER_SLICES)
 
 
 def missing_sweep(case: Results) -> Picture | None:
     """Draw AUC over the share of movies without content."""
     metrics = case.metrics[(case.metrics["model"] == MODEL) & (case.metrics["metric"] == "auc")]
-    swept = any(missing_content.parse(name) for name in metrics["features"])
-    return plots.missing_sweep(metrics, stand_in=case.about["stand_in"]) if swept else None
+    swept = [name for name in metrics["features"] if missing_content.parse(name)]
+    if not swept:
+        return None
+    summary = summarise(metrics)
+    summary[["share", "strategy"]] = [missing_content.parse(name) or (None, None) for name in summary["features"]]
+    return plots.missing_sweep(summary, swept[0].partition("(")[0], stand_in=case.about["stand_in"])
 
 
 def reliability(case: Results) -> Picture | None:

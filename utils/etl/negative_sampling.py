@@ -1,7 +1,7 @@
-"""Stage 06: the rows that a model learns ranking from: likes of train, and movies that their users have not rated.
+"""The rows that a model learns ranking from: likes of train, and movies that their users have not rated.
 
-A like is an implicit positive: this user picked this movie. What else there was to pick is sampled. All of it is made
-from train alone; likes may age, and how fast is chosen on a part of train.
+A like is an implicit positive: this user picked this movie. What else they could have picked is sampled. Everything is
+made from train alone. Likes may age, and how fast is chosen on a part of train.
 """
 
 import numpy as np
@@ -18,10 +18,10 @@ OBJECTIVES = ("like", "rank", "both")
 HALF_LIVES = (None, 2000.0, 1000.0, 365.0, 180.0, 90.0, 30.0, 14.0, 7.0)
 """Half-lives to choose from, in days; None: likes do not age."""
 SHARE = 0.1
-"""Share of train that half-lives are judged on."""
+"""Share of train on which half-lives are compared."""
 K = 10
 _ROUNDS = 30
-"""Of exchanging, and again of drawing at random."""
+"""Rounds of exchanging movies, and then of drawing at random."""
 _SECONDS = 86_400
 
 
@@ -38,9 +38,9 @@ def check_parameters(objective: object, negatives: object, half_life: object) ->
 
 
 def weights(timestamp: np.ndarray, half_life: float | None) -> np.ndarray:
-    """Return 0.5 ** (age / half_life), float64 [n]; age is counted from the last of ``timestamp``, seconds [n].
+    """Return 0.5 ** (age / half_life), float64 [n], where age is counted back from the last ``timestamp``, seconds [n].
 
-    ``half_life`` is in days. Where it is None every weight is 1.
+    ``half_life`` is in days; None gives every like the weight 1.
     """
     if half_life is None or len(timestamp) == 0:
         return np.ones(len(timestamp))
@@ -48,12 +48,13 @@ def weights(timestamp: np.ndarray, half_life: float | None) -> np.ndarray:
 
 
 def half_life(train: pa.Table, how: str, seed: int) -> float | None:
-    """Return the half-life, in days, whose weighted likes say best what comes next; None: likes do not age.
+    """Return the half-life, in days, whose weighted likes predict best what comes next; None: likes do not age.
 
-    ``train`` is cut as valid was cut from all ratings (``how``: "random" or "temporal"), nine to one. Each of
-    HALF_LIVES orders the movies by their weighted likes in the first part; the order with the highest mean NDCG@10
-    on the likes of the second, movies rated in the first left out, wins; of equals the slower ageing. None too where
-    train is too small to cut or the second part has no like. Raises ParameterError for another ``how``.
+    ``train`` is split nine to one in the way that valid was split off (``how``: "random" or "temporal"). Each of
+    HALF_LIVES orders the movies by their weighted likes in the first part. The order with the highest mean NDCG@10 on
+    the likes of the second part, without movies rated in the first, wins; among equals the slower ageing. The result is
+    also None where train is too small to split or the second part has no like. Raises ParameterError for another
+    ``how``.
     """
     parameters.choice("SPLIT", how, splits.SPLITS)
     try:
@@ -81,17 +82,17 @@ def half_life(train: pa.Table, how: str, seed: int) -> float | None:
 
 
 def _best_unseen(scores: np.ndarray, user: np.ndarray, movie: np.ndarray, n_users: int, k: int) -> np.ndarray:
-    """Return the k best movies of each user, int64 [n_users, k], -1 for none, where all share one order.
+    """Return the k best movies of each user, int64 [n_users, k], -1 for none, where all users share one order.
 
-    ``scores`` float64 [movies]; ``user`` and ``movie`` [pairs] are left out. As ``ranking.top_k`` does for scores
-    of every user and movie, without such a table: of n seen movies only their places in the order matter.
+    ``scores`` are float64 [movies]; the pairs of ``user`` and ``movie`` are left out. ``ranking.top_k`` gives the same
+    for scores of every user and movie; here no such table is needed, only the places of seen movies in the order.
     """
     order = np.argsort(-scores, kind="stable")
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
     user, place = np.divmod(np.sort(user * len(order) + place[movie]), len(order))
     number = np.arange(len(user)) - np.searchsorted(user, np.arange(n_users))[user]
-    unseen = place - number  # ahead of this one
+    unseen = place - number  # how many unseen movies are better than this seen one
     near = unseen < k
     seen = np.bincount(user[near] * k + unseen[near], minlength=n_users * k).reshape(n_users, k).cumsum(axis=1)
     places = np.arange(k) + seen
@@ -101,12 +102,11 @@ def _best_unseen(scores: np.ndarray, user: np.ndarray, movie: np.ndarray, n_user
 def rank_rows(train: pa.Table, negatives: int, half_life: float | None, seed: int) -> pa.Table:
     """Return the drawn likes of ``train`` and ``negatives`` unrated movies for each, shuffled; columns as in train.
 
-    There are as many likes as in train, drawn by their ``weights``, each with its own rating. A negative has the
-    like's user and timestamp, rating 0, and a movie that others have rated in train and this user has not. Negatives
-    are dealt evenly: how often a movie is drawn says nothing of it, and adds no noise. A user who has rated (nearly)
-    every movie gets fewer.
+    As many likes as train has are drawn by their ``weights``, each with its own rating. A negative has the user and the
+    timestamp of its like, rating 0, and a movie of train that this user has not rated. All movies become negatives
+    equally often, so that how often says nothing about a movie. A user who has rated nearly every movie gets fewer.
 
-    The order of ``train`` does not matter. Memory: about 75 bytes a returned row at the peak, 28 in the table.
+    The order of ``train`` does not matter. Memory: about 75 bytes per returned row at the peak, 28 in the table.
     """
     parameters.whole("NEGATIVES", negatives)
     declared = ARTEFACTS["train"].columns
@@ -135,10 +135,10 @@ def rank_rows(train: pa.Table, negatives: int, half_life: float | None, seed: in
 
 
 def _draw_likes(train: pa.Table, half_life: float | None) -> np.ndarray:
-    """Return the rows of ``train`` that are drawn, int64 [likes], in order of movie, time and user.
+    """Return the drawn rows of ``train``, int64 [likes], in order of movie, time and user.
 
-    Systematic resampling: weights that sum to the number of likes are cumulated to c, and like i is drawn as often
-    as a point k + 1/2 lies between c[i - 1] and c[i], so a movie's share of the draws is its share of the weights.
+    Systematic resampling: weights that sum to the number of likes are cumulated to c, and like i is drawn as often as
+    there are points k + 1/2 between c[i - 1] and c[i]. So a movie's share of the draws is its share of the weights.
     Source: G. Kitagawa, "Monte Carlo Filter and Smoother", J. Comp. Graph. Stat. 5, 1996.
     """
     columns = {name: train[name].to_numpy() for name in ("userId", "movieId", "rating", "timestamp")}
@@ -150,11 +150,11 @@ def _draw_likes(train: pa.Table, half_life: float | None) -> np.ndarray:
 
 
 def _deal(user: np.ndarray, n_movies: int, rated: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Return a movie for each of ``user`` [n] that is not ``rated``, int64 [n]; -1 where none was found.
+    """Return for each of ``user`` [n] a movie that they have not rated, int64 [n]; -1 where none was found.
 
-    Each movie is dealt n / n_movies times, rounded up or down. Rows that got a rated movie exchange it with rows
-    chosen at random where that helps both, which keeps this so; the few that are left draw at random. ``rated``
-    holds user * n_movies + movie, ascending.
+    Each movie is dealt n / n_movies times, rounded up or down. A row that got a rated movie exchanges it with a row
+    chosen at random if that helps both, which keeps the counts; the few that are left draw at random. ``rated`` holds
+    user * n_movies + movie, ascending.
     """
 
     def taken(rows: np.ndarray, movies: np.ndarray) -> np.ndarray:

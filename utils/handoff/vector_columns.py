@@ -1,4 +1,4 @@
-"""Columns of tables that hold vectors, as arrays: what the table layouts of ``vector_files`` have in common."""
+"""Columns of vectors, fixed_size_list<float32>[d] in parquet, as float32 arrays [n, d], and the reverse."""
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +26,7 @@ def id_column(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def list_column(column: pa.ChunkedArray) -> np.ndarray:
-    """Return the lists as float32 [n, d]; chunk by chunk, so that the whole is there only once."""
+    """Return the lists as float32 [n, d], copied chunk by chunk so that memory holds them once."""
     kind = column.type
     nested = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     if not nested or not pa.types.is_floating(kind.value_type):
@@ -50,9 +50,9 @@ def list_column(column: pa.ChunkedArray) -> np.ndarray:
 
 
 class Stacked:
-    """A fixed_size_list<float32>[d] column of n rows, read like an array float32 [n, d] that is never made.
+    """A fixed_size_list<float32>[d] column of n rows that is indexed like a float32 array [n, d].
 
-    Its chunks stay where they are; only the rows asked for are copied.
+    Only the rows asked for are copied; the whole array is never made.
     """
 
     def __init__(self, column: pa.ChunkedArray) -> None:
@@ -83,10 +83,7 @@ def is_number(kind: pa.DataType) -> bool:
 def vectors(column: pa.ChunkedArray) -> np.ndarray:
     """Return a fixed_size_list<float32>[d] column of n rows as a float32 array [n, d], without a copy per row."""
     array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = array.chunk(0) if array.num_chunks else pa.array([], column.type)
-    width = column.type.list_size
-    return array.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
+    return array.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
 
 
 def vector_column(values: np.ndarray) -> pa.Array:

@@ -92,9 +92,8 @@ def _embedding(slot: Slot) -> str:
 def _dense(layer: Layer) -> str:
     names = {"bottom_names": list(layer.bottoms), "top_names": list(layer.tops)}
     why = f"# {layer.why}\n" if layer.why else ""
-    return why + _add(
-        "DenseLayer", {"layer_type": Name(f"hugectr.Layer_t.{layer.kind}")} | names | dict(layer.arguments)
-    )
+    arguments = {name: Name(value) if name.endswith("_init_type") else value for name, value in layer.arguments.items()}
+    return why + _add("DenseLayer", {"layer_type": Name(f"hugectr.Layer_t.{layer.kind}")} | names | arguments)
 
 
 class Name(str):

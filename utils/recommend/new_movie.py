@@ -29,7 +29,7 @@ from utils.model.frozen_table import content_table
 from utils.model.torch_model import Twin
 from utils.model.training import fit
 from utils.study.catalogue import Catalogue
-from utils.study.study import Study
+from utils.study.data import StudyData
 from utils.vectors import posters, synopses
 from utils.vectors.encoders.image import ImageEncoder
 from utils.vectors.encoders.text import TextEncoder
@@ -155,27 +155,27 @@ class Audience:
         return self.others.nlargest(k, "cosine").reset_index(drop=True)
 
 
-def audience(study: Study, twin: Twin, encoders: Encoders, movie: NewMovie) -> Audience:
-    """Return what ``twin``, trained by ``study`` on its content, predicts for ``movie`` and every user.
+def audience(data: StudyData, twin: Twin, encoders: Encoders, movie: NewMovie) -> Audience:
+    """Return what ``twin``, trained on the content of ``data``, predicts for ``movie`` and every user.
 
     The movie gets the out-of-vocabulary id, a row of its own in a copy of the frozen table, and the codes of its
     genres; nothing is trained and ``twin`` is not changed. Raises ParameterError for genres that the model does not
-    know, NewcomerError as ``Encoders.content`` and for a twin with other content than the study's.
+    know, NewcomerError as ``Encoders.content`` and for a twin with other content than this one's.
     """
-    _check_genres(study, movie)
-    row, content = encoders.content(movie), study.content.vectors
-    own = Catalogue.of(study.store, movie.table(), _codes(len(content)), study.inputs.most_genres)
+    _check_genres(data, movie)
+    row, content = encoders.content(movie), data.content.vectors
+    own = Catalogue.of(data.store, movie.table(), _codes(len(content)), data.inputs.most_genres)
     scores_of = fit.catalogue_scorer(_with_row(twin, content, row), own.codes)
-    in_train = study.user_codes != OUT_OF_VOCABULARY
-    known = study.user_codes[in_train] if in_train.any() else study.user_codes
+    in_train = data.user_codes != OUT_OF_VOCABULARY
+    known = data.user_codes[in_train] if in_train.any() else data.user_codes
     compared = known[np.unique(np.linspace(0, len(known) - 1, min(COMPARED, len(known))).astype(int))]
-    scores = scores_of(study.user_codes)[:, 0]
-    users = pd.DataFrame({"userId": study.users, "score": scores, "in_train": in_train})
-    return Audience(users, _others(study, twin, row, compared), float(scores_of(compared).mean(dtype=np.float64)))
+    scores = scores_of(data.user_codes)[:, 0]
+    users = pd.DataFrame({"userId": data.users, "score": scores, "in_train": in_train})
+    return Audience(users, _others(data, twin, row, compared), float(scores_of(compared).mean(dtype=np.float64)))
 
 
-def _check_genres(study: Study, movie: NewMovie) -> None:
-    known, most = vocabulary(study.store, "genres"), study.inputs.most_genres
+def _check_genres(data: StudyData, movie: NewMovie) -> None:
+    known, most = vocabulary(data.store, "genres"), data.inputs.most_genres
     for genre in movie.genres:
         if genre not in known:
             raise ParameterError(f"genres: {genre!r} is not known to the model. It knows {', '.join(sorted(known))}.")
@@ -190,7 +190,7 @@ def _with_row(twin: Twin, content: np.ndarray, row: np.ndarray) -> Twin:
     own = twin.table("movieId_duplicate").weight
     if not np.array_equal(own.cpu().numpy(), content):
         raise NewcomerError(
-            "This model was trained with other content than the study's: shuffled, hidden, or of an earlier run. "
+            "This model was trained with other content than this one's: shuffled, hidden, or of an earlier run. "
             "Take the run of a feature set without a knock-out."
         )
     grown = copy.deepcopy(twin)
@@ -199,16 +199,16 @@ def _with_row(twin: Twin, content: np.ndarray, row: np.ndarray) -> Twin:
     return grown.eval()
 
 
-def _others(study: Study, twin: Twin, row: np.ndarray, users: np.ndarray) -> pd.DataFrame:
+def _others(data: StudyData, twin: Twin, row: np.ndarray, users: np.ndarray) -> pd.DataFrame:
     """Return the catalogue beside the new movie's content ``row``: movieId, title, cosine, mean score of ``users``."""
-    catalogue, blocks = study.catalogue, slice(0, study.content.columns[BLOCKS[-1]][1])  # without the flags
-    content = study.content.vectors[catalogue.codes["movieId_duplicate"], blocks]
+    catalogue, blocks = data.catalogue, slice(0, data.content.columns[BLOCKS[-1]][1])  # without the flags
+    content = data.content.vectors[catalogue.codes["movieId_duplicate"], blocks]
     centre = content.mean(axis=0)
     cosines = directions(content, centre) @ directions(row[None, blocks], centre)[0]
     scores_of, total = fit.catalogue_scorer(twin, catalogue.codes), np.zeros(len(catalogue))
     for block in np.array_split(users, max(1, len(users) // 64)):
         total += scores_of(block).sum(axis=0, dtype=np.float64)
-    titles = study.store.read("movies_converted", ["movieId", "title"]).sort_by("movieId")["title"].to_pylist()
+    titles = data.store.read("movies_converted", ["movieId", "title"]).sort_by("movieId")["title"].to_pylist()
     scores = total / max(1, len(users))
     return pd.DataFrame({"movieId": catalogue.movie_ids, "title": titles, "cosine": cosines, "score": scores})
 

@@ -18,8 +18,9 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from utils.etl.workflow import OUT_OF_VOCABULARY
-from utils.handoff.store import writing
+from utils.handoff.atomic import writing
 from utils.model.graph import Layer
+from utils.model.list_model import ListModel
 from utils.model.torch_model import Twin
 from utils.model.training.fit import SCORE_ROWS
 
@@ -50,6 +51,13 @@ class _Builder:
     def codes(self, raw: str, codes: Mapping[int, int], unknown: int, output: str) -> None:
         pairs = {"keys_int64s": list(codes), "values_int64s": list(codes.values()), "default_int64": unknown}
         self.node("LabelEncoder", [raw], output, domain="ai.onnx.ml", **pairs)
+
+    def save(self, path: Path, name: str, inputs: list[Any], outputs: list[Any]) -> None:
+        graph = helper.make_graph(self.nodes, name, inputs, outputs, self.constants)
+        model = helper.make_model(graph, opset_imports=OPSETS, ir_version=9, producer_name="multimodal-movielens")
+        onnx.checker.check_model(model)
+        with writing(path) as temporary:
+            onnx.save(model, str(temporary))
 
     def layer(self, layer: Layer, twin: Twin) -> None:
         inputs, top = list(layer.bottoms), layer.tops[0]
@@ -94,11 +102,55 @@ def export(
     build.node("Squeeze", ["probabilities", "axis_1"], "probability")
     inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch"]) for name in ("userId", "movieId")]
     outputs = [helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["batch"])]
-    graph = helper.make_graph(build.nodes, twin.graph.name, inputs, outputs, build.constants)
-    model = helper.make_model(graph, opset_imports=OPSETS, ir_version=9, producer_name="multimodal-movielens")
-    onnx.checker.check_model(model)
-    with writing(path) as temporary:
-        onnx.save(model, str(temporary))
+    build.save(path, twin.graph.name, inputs, outputs)
+
+
+def export_lists(path: Path, model: ListModel, movie_ids: np.ndarray, k: int = 20) -> None:
+    """Write the list model to ``path``, atomically: what someone liked in, the ``k`` best other movies out.
+
+    Input: ``liked``, int64 [n], raw movieIds; unknown ones count for nothing. Outputs: ``movieId`` int64 and ``score``
+    float32, [k] each (or all movies, where there are fewer), best first.
+    """
+    build, count, known = _Builder(), len(movie_ids), len(model.known)
+    place = np.full(count + 1, known)
+    place[model.known] = np.arange(known)
+    build.codes("liked", dict(zip(movie_ids.tolist(), range(count), strict=True)), count, "row")
+    build.constant("axis_0", [0])
+    tables = {
+        "weight": np.append(np.ones(count, np.float32), np.float32(0)),
+        "content": np.vstack([model.content, np.zeros_like(model.content[:1])]),
+        "place": place.astype(np.int64),
+        "taken": np.full(count + 1, -np.inf, np.float32),
+    }
+    for name, table in tables.items():
+        build.node("Gather", [build.constant(f"{name}_of", table), "row"], name)
+    build.node("ReduceSum", ["weight", "axis_0"], "liked_movies", keepdims=1)
+    build.node("ReduceSum", ["content", "axis_0"], "summed", keepdims=0)
+    build.node("Max", ["liked_movies", build.constant("least", np.array([1e-9], np.float32))], "at_least")
+    build.node("Sqrt", ["at_least"], "root")
+    build.node("Div", ["summed", "root"], "profile")
+    build.node("MatMul", ["profile", build.constant("mapped", model.mapped * np.float32(model.blend))], "of_content")
+    weights = np.vstack([model.weights, np.zeros((1, known), np.float32)])
+    build.node("Gather", [build.constant("weights", weights), "place"], "of_each")
+    build.node("ReduceSum", ["of_each", "axis_0"], "of_likes", keepdims=0)
+    trend = build.constant("trend", model.recent[model.known] * np.float32(model.trend))
+    build.node("Add", ["of_likes", trend], "of_known")
+    build.node("ScatterElements", ["of_content", build.constant("known", model.known), "of_known"], "all_scores")
+    build.node("Greater", ["liked_movies", build.constant("zero", np.zeros(1, np.float32))], "anything")
+    build.node("Where", ["anything", "all_scores", build.constant("recent", model.recent)], "scores")
+    build.node("Concat", ["scores", build.constant("unknown_movie", np.zeros(1, np.float32))], "longer", axis=0)
+    build.node("ScatterElements", ["longer", "row", "taken"], "open")
+    every = build.constant("every", np.arange(count))
+    build.node("Gather", ["open", every], "candidates", axis=0)
+    build.constants.append(numpy_helper.from_array(np.array([min(k, count)], np.int64), "k"))
+    build.nodes.append(helper.make_node("TopK", ["candidates", "k"], ["score", "best"]))
+    build.node("Gather", [build.constant("movie_ids", movie_ids.astype(np.int64)), "best"], "movieId")
+    inputs = [helper.make_tensor_value_info("liked", TensorProto.INT64, ["n"])]
+    outputs = [
+        helper.make_tensor_value_info("movieId", TensorProto.INT64, ["k"]),
+        helper.make_tensor_value_info("score", TensorProto.FLOAT, ["k"]),
+    ]
+    build.save(path, "lists", inputs, outputs)
 
 
 def predict(path: Path, users: np.ndarray, movies: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from utils.metrics import click, significance
 from utils.model import baselines, list_model
 from utils.model.architectures import MODELS
 from utils.model.feature_sets import FeatureSet, parse
+from utils.model.list_model import ListModel
 from utils.model.training import checkpoints, fit
 from utils.model.training.fit import Job, Run, Settings
 from utils.study import tuning
@@ -92,13 +93,13 @@ class Study:
         listed, ndcg = self.judge.judge(lambda users: ease.scores(likes[users]), self._tags("EASE", IDS, 0, "baseline"))
         return [*found, Outcome("EASE", IDS, 0, {}, ndcg, listed)]
 
-    def list_model(self, features: FeatureSet, seed: int) -> list_model.ListModel:
+    def fit_lists(self, features: FeatureSet, seed: int) -> ListModel:
         """Return the list model that knows what ``features`` say of movies."""
         return list_model.fit(self.judge.ratings, self.data.described(features, seed), self._held_out, seed)
 
-    def lists(self, features: FeatureSet, seed: int) -> tuple[list_model.ListModel, Outcome]:
+    def lists(self, features: FeatureSet, seed: int) -> tuple[ListModel, Outcome]:
         """Fit and judge the list model; it gives no probabilities, so it has no click metrics."""
-        model = self.list_model(features, seed)
+        model = self.fit_lists(features, seed)
         tags = self._tags(LISTS, features, seed, "closed form")
         rows, ndcg = self.judge.judge(self.judge.list_scorer(model), tags)
         return model, Outcome(LISTS, features, seed, {}, ndcg, rows)
