@@ -282,6 +282,7 @@ def test_movies_whose_host_failed_are_left_to_do(store: Store, capsys: pytest.Ca
         ("tmdb,offline", 30, 31, 20, "1 answers of tmdb are too old"),
         ("wikipedia", None, 181, 20, None),
         ("local, wikipedia", 30, 31, 20, "1 answers of wikipedia are too old"),
+        ("wikipedia", None, -3650, 20, "1 answers of wikipedia are too old"),
         # It was too old already when 02 ran last, which did not ask for it again: no movie needs it.
         ("tmdb", 30, 60, 20, None),
     ],
