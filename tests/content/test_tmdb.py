@@ -407,7 +407,7 @@ def test_answers_that_are_too_old_are_deleted_and_never_used(hosts: Hosts, store
     aged(store, days)
     hosts.api.plan["3/movie/1"] = ["500!"]
     tmdb = opened(hosts, store)
-    assert "2 that were older deleted" in tmdb.describe()
+    assert "(2 deleted that were too old), each kept for at most 180 days" in tmdb.describe()
     rows, _ = run(hosts, store, [row(1)])
     assert (rows[0]["synopsis"], rows[0]["poster_path"]) == (None, None)
     assert not list(store.path("posters").iterdir())

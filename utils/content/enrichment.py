@@ -5,6 +5,7 @@ that has a poster gives the poster, the first that has a synopsis gives the syno
 recorded. A provider is asked only for what the ones before it did not have.
 """
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -207,14 +208,15 @@ def left_to_do(folder: Path) -> str | None:
         return None
     names = [name.strip() for name in str(entry["parameters"].get("ENRICHMENT")).split(",")]
     refresh, now, last_run = entry["parameters"].get("REFRESH_DAYS"), time.time(), path.stat().st_mtime
-    answers = Answers(folder / FILE)
     try:
-        for name in names:
-            days = [each for each in (refresh, MOST_DAYS if name == "tmdb" else None) if each is not None]
-            # Those that were too old at the last run already are of movies that nobody asks for any more.
-            due = sum(answers.count(name, last_run - DAY * each, now - DAY * each) for each in days)
-            if due:
-                return f"{due:,} answers of {name} are too old"
-    finally:
-        answers.close()
+        with contextlib.closing(Answers(folder / FILE)) as answers:
+            for name in names:
+                days = [each for each in (refresh, MOST_DAYS if name == "tmdb" else None) if each is not None]
+                # Those that were too old at the last run already are of movies that nobody asks for any more.
+                due = sum(answers.count(name, last_run - DAY * each, now - DAY * each) for each in days)
+                due += answers.count(name, after=now)
+                if due:
+                    return f"{due:,} answers of {name} are too old"
+    except DataFolderError as error:
+        return str(error)
     return None

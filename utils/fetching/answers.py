@@ -91,10 +91,8 @@ class Answers:
 
     def count(self, provider: str, after: float = 0.0, until: float = float("inf")) -> int:
         """Return how many answers ``provider`` gave between two times, in seconds since 1970."""
-        query = (
-            "SELECT count(*) FROM answers WHERE provider = ? AND fetched_at > ? AND fetched_at <= ? AND outcome != ?"
-        )
-        return self._rows(query, provider, after, until, "failed")[0][0]
+        query = "SELECT count(*) FROM answers WHERE provider = ? AND outcome != 'failed'"
+        return self._rows(f"{query} AND fetched_at > ? AND fetched_at <= ?", provider, after, until)[0][0]
 
     def close(self) -> None:
         """Close the file; its log is folded in."""
@@ -110,13 +108,9 @@ class Answers:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            if "full" in str(error):
-                remedy = (
-                    "Free some space or set DATA_DIR to a larger disk, then run this again: it goes on where it was."
-                )
-            else:
-                remedy = "May you write there, and is no other program busy with it? If it is damaged, delete it: its "
-                remedy += "answers are then fetched again."
+            space = "Free some space or set DATA_DIR to a larger disk, then run this again: it goes on where it was."
+            other = "May you write there? If the file is damaged, delete it: its answers are then fetched again."
+            remedy = space if "full" in str(error) else other
             raise DataFolderError(f"{self.path} cannot be used ({error}). {remedy}") from error
 
 

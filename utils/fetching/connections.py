@@ -97,7 +97,9 @@ class Connections:
                         return answer.status_code, b"", _redirected(site, url, answer.headers["Location"])
                     _check_status(answer)
                     body = _read(answer, most)
-            except (requests.RequestException, exceptions.HTTPError, OSError) as error:
+            except Fault:
+                raise
+            except (requests.RequestException, exceptions.HTTPError, OSError, ValueError) as error:
                 fault = Fault(_kind(error))
         if self.stopping.is_set():
             raise Stopped

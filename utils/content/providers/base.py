@@ -1,13 +1,14 @@
 """What a provider of content is, and what it hands over: a picture, a text, or the reason why there is none."""
 
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from PIL import Image
 
 from utils.content.movie import Movie
-from utils.fetching.answers import Answer, Client
+from utils.fetching.answers import DAY, Answer, Client
 
 MOST_LETTERS = 20_000
 """A longer synopsis is cut: encoders read a few hundred words."""
@@ -99,8 +100,13 @@ class Provider:
 class Online(Provider):
     """A source that asks hosts, and remembers their answers."""
 
+    most_days: float = float("inf")
+    """For how many days an answer may be kept."""
+
     def __init__(self, client: Client) -> None:
+        """Delete answers that are too old, or dated later than now, before anything is used."""
         self._client = client
+        self._expired = client.answers.purge(self.name, time.time() - self.most_days * DAY)
 
     def prepare(self, lacking: Mapping[str, Sequence[Movie]]) -> None:
         """Give hosts that failed another chance."""
@@ -111,8 +117,10 @@ class Online(Provider):
         self._client.http.stop()
 
     def _kept(self) -> str:
+        """Say what is kept, for ``describe``."""
         answers = self._client.answers
-        return f"{answers.count(self.name):,} earlier answers in {answers.path.name}"
+        expired = f" ({self._expired:,} deleted that were too old)" if self._expired else ""
+        return f"{answers.count(self.name):,} earlier answers in {answers.path.name}{expired}"
 
 
 def body_of(answer: Answer, attempts: int) -> bytes:

@@ -12,7 +12,6 @@ import hashlib
 import math
 import os
 import re
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +22,7 @@ from utils.content import images
 from utils.content.movie import Movie
 from utils.content.providers.base import Missing, NotGiven, Online, Picture, Refused, Synopsis, body_of, clean
 from utils.content.providers.tmdb_match import best_match, same_movie
-from utils.fetching.answers import DAY, Client
+from utils.fetching.answers import Client
 from utils.fetching.connections import Site
 from utils.fetching.http import base_url, json_object
 from utils.handoff.parameters import ParameterError
@@ -53,18 +52,16 @@ class Tmdb(Online):
     """The Movie Database, asked with the reader's key."""
 
     name = "tmdb"
+    most_days = MOST_DAYS
 
     def __init__(self, client: Client, api: Site, images_at: Site) -> None:
-        """Delete answers older than MOST_DAYS, before anything is used."""
         super().__init__(client)
         self.workers = client.http.connections
-        self._expired = client.answers.purge(self.name, time.time() - MOST_DAYS * DAY)
         self._api, self._images = api, images_at
 
     def describe(self) -> str:
         """Return the attribution that TMDB's terms ask for, and what is kept of its answers."""
-        expired = f", {self._expired:,} that were older deleted" if self._expired else ""
-        return f"tmdb: {ATTRIBUTION} {self._kept()}, each kept for at most {MOST_DAYS} days{expired}"
+        return f"tmdb: {ATTRIBUTION} {self._kept()}, each kept for at most {MOST_DAYS} days"
 
     def synopsis(self, movie: Movie) -> Synopsis:
         """Return the overview in English, else in the movie's language."""

@@ -91,7 +91,7 @@ class Wikipedia(Online):
             with self._one_at_a_time:
                 fetch()
             answer = self._client.known(key)
-        return answer or self._client.remember(key, "failed", detail="its answer was dated in the future")
+        return answer or self._client.remember(key, "failed", detail="the clock was set back meanwhile")
 
     def _find_articles(self, movies: Sequence[Movie]) -> None:
         """Ask Wikidata for the articles of movies, MOVIES_A_QUERY at a time, and remember what it says of each."""
