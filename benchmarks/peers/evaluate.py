@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from benchmarks.peers.run import PeerError, Problem, read_problem
+from benchmarks.peers.models import PeerError, Task
+from benchmarks.peers.run import digest, read
 from utils.handoff import manifest
 from utils.handoff.contract import LIKED
 from utils.handoff.store import writing
@@ -30,31 +31,31 @@ def peer_rows(lists: Path, folder: Path, k: int = 10, replicates: int = REPLICAT
     "peer". Raises PeerError for lists of another train split, of unknown users or movies, with a rank twice, or
     with a movie that its user has rated in train.
     """
-    table, (problem, rated) = pq.read_table(lists, partitioning=None), read_problem(folder)
-    if (table.schema.metadata or {}).get(b"train", b"").decode() != problem.digest:
+    table, (task, tables) = pq.read_table(lists, partitioning=None), read(folder)
+    if (table.schema.metadata or {}).get(b"train", b"").decode() != digest(folder):
         raise PeerError(f"{lists} was made from another train.parquet than {folder}'s. Run benchmarks.peers.run again.")
     split = manifest.read(folder).get("train", {}).get("parameters", {}).get("SPLIT", "random")
     rows = []
     for values, part in table.to_pandas().groupby(KEYS, sort=False):
         tags = dict(zip(KEYS, values, strict=True))
-        likes = rated[HELD_OUT[tags["slice"]]].filter(pc.field("rating") > LIKED)
-        matrix = list_matrix(problem, pa.Table.from_pandas(part), f"{lists}, {tags}")
+        likes = tables[HELD_OUT[tags["slice"]]].filter(pc.field("rating") > LIKED)
+        matrix = list_matrix(task, pa.Table.from_pandas(part), f"{lists}, {tags}")
         tags |= {"trainer": "peer", "split": split, "k": k, "replicates": replicates}
-        rows += ranking_rows(matrix, *problem.positions(likes, folder), **tags)
+        rows += ranking_rows(matrix, *task.positions(likes, folder), **tags)
     return rows
 
 
-def list_matrix(problem: Problem, lists: pa.Table, where: str) -> np.ndarray:
+def list_matrix(task: Task, lists: pa.Table, where: str) -> np.ndarray:
     """Return the lists of one model as positions of movies, int64 [users, longest list], -1 for none; check them."""
-    user, movie = problem.positions(lists, where)
-    rank, width = lists["rank"].to_numpy(), len(problem.movie_ids)
+    user, movie = task.positions(lists, where)
+    rank, width = lists["rank"].to_numpy(), len(task.movie_ids)
     if rank.min() < 1 or len(np.unique(user * (rank.max() + 1) + rank)) < len(rank):
         raise PeerError(f"{where}: a rank is below 1, or a user has two movies of one rank.")
-    again = np.flatnonzero(np.isin(user * width + movie, problem.user * width + problem.movie))
+    again = np.flatnonzero(np.isin(user * width + movie, task.user * width + task.movie))
     if len(again):
         pair = lists.slice(again[0], 1).to_pylist()[0]
         raise PeerError(f"{where}: user {pair['userId']} is recommended movie {pair['movieId']}, rated in train.")
-    matrix = np.full((len(problem.user_ids), max(int(rank.max()), 10)), -1, np.int64)
+    matrix = np.full((len(task.user_ids), max(int(rank.max()), 10)), -1, np.int64)
     matrix[user, rank - 1] = movie
     return matrix
 

@@ -5,36 +5,70 @@ A library is imported when its peer is trained, so that one that is not installe
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from scipy.sparse import csr_matrix, eye, hstack
+
+from utils.handoff.contract import LIKED
 
 Settings = Mapping[str, Any]
 
 
+class PeerError(ValueError):
+    """Hand-offs or lists of recommendations that no peer can be trained on or judged by."""
+
+
 @dataclass(frozen=True)
 class Task:
-    """What a peer learns from, in numbers of its own: the ``users`` and ``movies`` that have likes come first.
+    """What a peer learns from: train in numbers of its own, the ``users`` and ``movies`` that have likes first.
 
     So the libraries sample negatives among movies with likes only, and a held-out movie is never taught as disliked.
-    ``user``, ``movie`` int64 [n], ``rating`` float32 [n] and ``liked`` bool [n] are ratings among these, ``content``
-    float32 [all movies, width] is of all.
+    ``user_ids`` and ``movie_ids`` int64 are the raw ids of all; ``user``, ``movie`` int64 [n] and ``rating`` float32 [n]
+    the ratings; ``content`` float32 [movies, width] the vectors.
     """
 
+    user_ids: np.ndarray
+    movie_ids: np.ndarray
     users: int
     movies: int
     user: np.ndarray
     movie: np.ndarray
     rating: np.ndarray
-    liked: np.ndarray
     content: np.ndarray
+
+    @classmethod
+    def of(cls, train: pa.Table, user_ids: np.ndarray, store: pa.Table) -> "Task":
+        """``train`` has userId, movieId and rating, ``store`` the movieId, poster and text of all movies."""
+        likes, known, movie_ids = train.filter(pc.field("rating") > LIKED), [], store["movieId"].to_numpy()
+        for column, ids in (("userId", user_ids), ("movieId", movie_ids)):
+            known.append(np.isin(ids, likes[column].to_numpy()))
+        order = [np.argsort(~has, kind="stable") for has in known]
+        content = np.hstack([np.stack(store[name].to_numpy()) for name in ("poster", "text")]).astype(np.float32)
+        ids, none = (user_ids[order[0]], movie_ids[order[1]]), np.empty(0, np.int64)
+        counts = [int(has.sum()) for has in known]
+        task = cls(*ids, *counts, none, none, train["rating"].to_numpy(), content[order[1]])
+        user, movie = task.positions(train, "train")
+        return replace(task, user=user, movie=movie)
+
+    def positions(self, table: pa.Table, where: object) -> tuple[np.ndarray, np.ndarray]:
+        """Return the numbers of userId and movieId of ``table``, int64 [rows]. Raises PeerError for unknown ones."""
+        found = []
+        for column, ids in (("userId", self.user_ids), ("movieId", self.movie_ids)):
+            place = pc.index_in(table[column], pa.array(ids))
+            if place.null_count:
+                unknown = table[column].filter(pc.is_null(place))[0]
+                raise PeerError(f"{where}: {column} {unknown} is not in this data set.")
+            found.append(place.to_numpy().astype(np.int64))
+        return found[0], found[1]
 
     def likes(self) -> csr_matrix:
         """Return ones, float32 [users, movies]."""
-        rows, columns = self.user[self.liked], self.movie[self.liked]
+        rows, columns = self.user[self.rating > LIKED], self.movie[self.rating > LIKED]
         return csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), (self.users, self.movies))
 
 
@@ -53,7 +87,7 @@ def cornac(name: str, task: Task, settings: Settings, seed: int) -> np.ndarray:
     from cornac.data import Dataset, ImageModality
 
     model = getattr(importlib.import_module("cornac.models"), name)(**settings, seed=seed, verbose=False)
-    rows = np.ones(len(task.user), bool) if name == "MF" else task.liked
+    rows = (task.user < task.users) & (task.movie < task.movies) & ((task.rating > LIKED) | (name == "MF"))
     values = task.rating[rows] if name == "MF" else np.ones(rows.sum(), np.float32)
     names = [{number: number for number in range(size)} for size in (task.users, len(task.content))]
     data = Dataset(task.users, task.movies, *names, (task.user[rows], task.movie[rows], values), seed=seed)
@@ -74,14 +108,6 @@ def implicit(name: str, task: Task, settings: Settings, seed: int) -> np.ndarray
         model = make(**settings, num_threads=1, random_state=seed, use_gpu=False)
         model.fit(task.likes(), show_progress=False)
     return model.user_factors @ model.item_factors.T
-
-
-def irspack(task: Task, settings: Settings, seed: int) -> np.ndarray:
-    """iALS with regularisation by frequency (Rendle et al., RecSys 2022)."""
-    from irspack import IALSRecommender
-
-    model = IALSRecommender(task.likes(), **settings, random_seed=seed, n_threads=1).learn()
-    return model.get_score(np.arange(task.users))
 
 
 def lightfm(content: bool, task: Task, settings: Settings, seed: int) -> np.ndarray:
@@ -133,7 +159,6 @@ PEERS: dict[str, Peer] = {
         {"iterations": 15, "alpha": 1.0}, factors=[16, 48], regularization=[1.0, 10.0])),
     "implicit-bpr": Peer("implicit", "ids", partial(implicit, "bpr.BayesianPersonalizedRanking"), _varied(
         {"learning_rate": 0.01, "regularization": 0.01}, factors=[16, 63], iterations=[50, 100])),
-    "irspack-ials": Peer("irspack", "ids", irspack, _varied({"alpha0": 0.1}, n_components=[16, 64], reg=[3e-3, 3e-2])),
     "lightfm": Peer(LIGHTFM, "ids", partial(lightfm, False), _WARP),
     "lightfm-content": Peer(LIGHTFM, CONTENT, partial(lightfm, True), _WARP),
 }  # fmt: skip
