@@ -238,14 +238,14 @@ def encode(ratings: int, ours: bool) -> Measured:
 
     Movie ids are not dropped. Answers rows and sums: ids of equal frequency may swap codes, which sums do not show.
     """
-    from merlin.io import Dataset
-
     from utils.etl import workflow as etl
 
     files = converted(ratings)
     catalogue = read_parquet(files / "movies_converted.parquet").sort_by("movieId")
     most_genres = max(map(len, catalogue["genres"].to_pylist()))
     with scratch() as folder, etl.quiet():
+        from merlin.io import Dataset  # it warns of what it does without
+
         workflow, part_size = notebook_06(catalogue, folder)
         part_size = part_size if ours else None
         with timed() as run:

@@ -22,10 +22,9 @@ from utils.study.recommender import Recommender
 
 RESERVED = 3
 """Codes below the first user, movie or genre: padding, null, out of vocabulary."""
-GENRES, MOST_GENRES, K, RATE, GUESS = 20, 6, 20, 0.001, 0.52
-"""GUESS: with an AUC that is no better, nothing was learned, and there is nothing to compare."""
-
-
+GENRES, MOST_GENRES, LISTED, RATE = 20, 6, 20, 0.001
+GUESS = 0.52
+"""With an AUC that is no better nothing was learned, and there is nothing to compare."""
 PLAIN = {"plain PyTorch": False, "with a DataLoader": True}
 """Ways to cut batches: from a shuffled order, which is faster, or by a DataLoader, as the tutorials do."""
 
@@ -149,14 +148,14 @@ def lists(shown: int, ours: bool, rows: int, users: int, movies: int, width: int
     with timed() as run, torch.inference_mode():
         if ours:
             seen, catalogue = (ends, movie[: ends[-1]]), Catalogue(np.arange(movies), codes)
-            found = Recommender(known, known + RESERVED, catalogue, seen, np.zeros(movies)).lists(twin, K)[0]
+            found = Recommender(known, known + RESERVED, catalogue, seen, np.zeros(movies)).lists(twin, LISTED)[0]
         else:
-            found = np.empty((shown, K), np.int64)
+            found = np.empty((shown, LISTED), np.int64)
             tensors = {name: torch.from_numpy(values) for name, values in codes.items()}
             for row in known:
                 scores = twin(tensors | {"userId": torch.full((movies,), int(row) + RESERVED)}).numpy()
                 best = np.argsort(-scores, kind="stable")
-                found[row] = best[~np.isin(best, movie[ends[row] : ends[row + 1]])][:K]
+                found[row] = best[~np.isin(best, movie[ends[row] : ends[row + 1]])][:LISTED]
     run.seconds *= users / shown
     run.answer = {"lists": found[:10]}
     return run

@@ -167,9 +167,9 @@ def main(words: Sequence[str] | None = None) -> int:
     """Measure, write ``results.json`` and the table; return 1 where a side failed or answers differ."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
     parser.add_argument("--only", help="words of the stages' names with commas between: 03,lists")
-    parser.add_argument("--scale", choices=tuple(OUT), default="small", help="small: minutes, to try the cases")
+    parser.add_argument("--scale", choices=tuple(OUT), default="small", help="small: one round, to try the stages")
     asked = parser.parse_args(words)
-    every, folder, here = stages(asked.scale), OUT[asked.scale], machine()
+    every, folder, here, full = stages(asked.scale), OUT[asked.scale], machine(), asked.scale == "full"
     wanted = [stage for stage in every if not asked.only or set(asked.only.split(",")) & set(stage.name.split())]
     if not wanted:
         parser.error(f"--only {asked.only} names none of the stages {', '.join(stage.name for stage in every)}")
@@ -178,11 +178,11 @@ def main(words: Sequence[str] | None = None) -> int:
     kept = json.loads(path.read_text()) if path.exists() else {}
     results = {"rows": [], "runs": {}} | (kept if here.items() <= kept.items() else {}) | here
     results["date"] = datetime.date.today().isoformat()
-    results["limits"] = run_once(partial(limits, generator.CACHE, 1.0 if asked.scale == "full" else 0.1))
+    results["limits"] = run_once(partial(limits, generator.CACHE, 1.0 if full else 0.1))
     if isinstance(results["limits"], str):
         raise RuntimeError(f"The limits of this machine cannot be measured: {results['limits']}")
     for stage in wanted:
-        runs = measure(stage)
+        runs = measure(stage, ROUNDS if full else 1)
         rows = [judge(stage.name, row, runs, results["limits"]) for row in stage.rows]
         rows += [row for row in results["rows"] if row["stage"] != stage.name]
         results["rows"] = sorted(rows, key=lambda row: row["stage"])

@@ -14,7 +14,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "lists": (10_240, 20), "metrics": {"rows": 5_000_000, "users": 162_541, "looped": 5_000},
     },
     "small": {
-        "ratings": 20_000, "pictures": 20, "texts": 40, "vectors": {"movies": 600, "widths": (128, 96)},
+        "ratings": 20_000, "pictures": 16, "texts": 20, "vectors": {"movies": 600, "widths": (128, 96)},
         "batches": (128, 256), "model": {"rows": 20_000, "users": 1_000, "movies": 400, "width": 32},
         "lists": (300, 20), "metrics": {"rows": 20_000, "users": 400, "looped": 100},
     },

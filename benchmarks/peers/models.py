@@ -28,7 +28,7 @@ class Task:
     """What a peer learns from: train in numbers of its own, the ``users`` and ``movies`` that have likes first.
 
     So the libraries sample negatives among movies with likes only, and a held-out movie is never taught as disliked.
-    ``user_ids`` and ``movie_ids`` int64 are the raw ids of all; ``user``, ``movie`` int64 [n] and ``rating`` float32 [n]
+    ``user_ids``, ``movie_ids`` int64 are the raw ids of all; ``user``, ``movie`` int64 [n] and ``rating`` float32 [n]
     the ratings; ``content`` float32 [movies, width] the vectors.
     """
 
@@ -44,13 +44,14 @@ class Task:
     @classmethod
     def of(cls, train: pa.Table, user_ids: np.ndarray, store: pa.Table) -> "Task":
         """``train`` has userId, movieId and rating, ``store`` the movieId, poster and text of all movies."""
-        likes, known, movie_ids = train.filter(pc.field("rating") > LIKED), [], store["movieId"].to_numpy()
-        for column, ids in (("userId", user_ids), ("movieId", movie_ids)):
-            known.append(np.isin(ids, likes[column].to_numpy()))
-        order = [np.argsort(~has, kind="stable") for has in known]
+        likes, movie_ids = train.filter(pc.field("rating") > LIKED), store["movieId"].to_numpy()
         content = np.hstack([np.stack(store[name].to_numpy()) for name in ("poster", "text")]).astype(np.float32)
+        order, counts = [], []
+        for column, ids in (("userId", user_ids), ("movieId", movie_ids)):
+            has_like = np.isin(ids, likes[column].to_numpy())
+            order.append(np.argsort(~has_like, kind="stable"))
+            counts.append(int(has_like.sum()))
         ids, none = (user_ids[order[0]], movie_ids[order[1]]), np.empty(0, np.int64)
-        counts = [int(has.sum()) for has in known]
         task = cls(*ids, *counts, none, none, train["rating"].to_numpy(), content[order[1]])
         user, movie = task.positions(train, "train")
         return replace(task, user=user, movie=movie)
