@@ -30,10 +30,8 @@ def ask_peers(case: Case) -> None:
     train = data / "train.parquet"
     if rows.exists() and rows.stat().st_mtime > train.stat().st_mtime:
         return
-    if not (PEERS / ".venv" / "failures.json").exists():
-        print("installing the peers", flush=True)
-        subprocess.run([sys.executable, "-m", "benchmarks.peers.install"], cwd=ROOT, check=True)
-    command = [str(python), "-m", "benchmarks.peers.run", "--data", str(data), "--out", str(lists.with_suffix(".csv"))]
+    subprocess.run(["make", "--no-print-directory", "peers"], cwd=ROOT, check=True)
+    command = [str(python), "-m", "benchmarks.peers.run", str(data), str(lists.with_suffix(".csv"))]
     subprocess.run(command, cwd=ROOT, check=True)
     with writing(rows) as path:
         metrics_table(peer_rows(lists, data) if lists.exists() else []).to_csv(path, index=False)
