@@ -10,15 +10,15 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, RandomSampler, TensorDataset
+from utils.model.adam import adam_eps
+from utils.study.recommender import Recommender
 
 from benchmarks.measure import Measured, timed
 from utils.metrics import click
 from utils.model import architectures
-from utils.model.adam import adam_eps
 from utils.model.training import fit as training
 from utils.model.training.fit import Job, Settings, Split
 from utils.study.catalogue import Catalogue
-from utils.study.recommender import Recommender
 
 RESERVED = 3
 """Codes below the first user, movie or genre: padding, null, out of vocabulary."""

@@ -19,7 +19,6 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks import workers
 from tests.etl.test_workflow import MOST, recipe, train
 from utils.etl import workflow
 from utils.handoff.atomic import writing
@@ -73,7 +72,7 @@ def compare(one: Path, two: Path) -> dict[str, float]:
 
 def _encoded(folder: Path, part: str) -> dict[str, np.ndarray]:
     store = open_store(folder.parent, folder.name, 42, "07-Training-with-HugeCTR")
-    return etl.read_encoded(store, f"{part}-hugectr", store.metadata("movie_codes")["most_genres"])
+    return workflow.read_encoded(store, f"{part}-hugectr", store.metadata("movie_codes")["most_genres"])
 
 
 def _same_rows(part: str, one: dict[str, np.ndarray], two: dict[str, np.ndarray]) -> None:
@@ -82,7 +81,7 @@ def _same_rows(part: str, one: dict[str, np.ndarray], two: dict[str, np.ndarray]
             raise DifferentError(f"{part}: {column} differs")
     for column in ("userId", "movieId"):
         pairs = np.unique(np.stack([one[column], two[column]]), axis=1)
-        unknown = pairs == etl.OUT_OF_VOCABULARY
+        unknown = pairs == workflow.OUT_OF_VOCABULARY
         if any(len(np.unique(side)) != pairs.shape[1] for side in pairs) or not np.array_equal(*unknown):
             raise DifferentError(f"{part}: the codes of {column} are no permutation of known ones")
     if not np.array_equal(*((side["genres"] > 0).sum(axis=1) for side in (one, two))):
