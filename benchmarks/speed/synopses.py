@@ -21,7 +21,8 @@ from utils.content import stand_ins
 from utils.content.movie import Movie
 from utils.handoff.store import open_store
 from utils.handoff.vector_columns import vectors
-from utils.vectors import shards, synopses
+from utils.vectors import shards
+from utils.vectors import texts as synopses
 from utils.vectors.encoders.text import default_folder
 
 MEDIAN_WORDS, SPREAD, FEWEST, MOST_WORDS = 90, 0.55, 10, 400

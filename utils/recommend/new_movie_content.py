@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torchvision
 
 from utils.etl import workflow
 from utils.features import feature_store, imputation
 from utils.features.feature_store import Reduced
 from utils.handoff.store import HandOffError, Store
 from utils.model.frozen_table import content_table
-from utils.vectors import posters, synopses
+from utils.vectors import posters, texts
 from utils.vectors.encoders.image import ImageEncoder
 from utils.vectors.encoders.text import TextEncoder
 from utils.vectors.shards import Failure, Item
@@ -44,7 +43,6 @@ class NewMovie:
     poster: str | Path | None = None
     genres: Sequence[str] = ()
     year: int | None = None
-    tagline: str = ""
 
     def table(self) -> pa.Table:
         """Return the movie as a row of movies_converted."""
@@ -79,7 +77,7 @@ class Encoders:
         made_by = {part: store.metadata(name) for part, (name, *_) in _MADE_BY.items()}
         image = posters.load_encoder(*_encoder_of("poster", made_by["poster"], device, cache))
         _check_same("poster", image, made_by["poster"])
-        text = synopses.load_encoder(*_encoder_of("text", made_by["text"], device, cache))
+        text = texts.load_encoder(*_encoder_of("text", made_by["text"], device, cache))
         _check_same("text", text, made_by["text"])
         described = store.metadata("feature_store")
         movie_ids = np.sort(store.read("movies_converted", ["movieId"])["movieId"].to_numpy())
@@ -105,10 +103,9 @@ class Encoders:
         return _only(*posters.encode_images([Item(NEW, "", Path(movie.poster))], self.image, 1), "poster")
 
     def _encoded_text(self, movie: NewMovie) -> np.ndarray | None:
-        texts = pa.array([movie.synopsis], pa.string())
-        enriched = pa.table({"movieId": [NEW], "synopsis": texts, "tagline": [movie.tagline]})
-        items = synopses.synopsis_items(enriched, movie.table(), self.template)
-        return _only(*synopses.encode_texts(items, self.text, 1), "synopsis") if items else None
+        enriched = pa.table({"movieId": [NEW], "synopsis": pa.array([movie.synopsis], pa.string())})
+        items = texts.synopsis_items(enriched, movie.table(), self.template)
+        return _only(*texts.encode_texts(items, self.text, 1), "synopsis") if items else None
 
 
 def codes_of(content_code: int) -> pa.Table:
@@ -140,20 +137,17 @@ def _encoder_of(part: str, made: Mapping[str, Any], device: str, cache: str | Pa
             f"{artefact}.parquet was not made by an encoder but given by PRECOMPUTED, so no new {part} can be encoded "
             f"like them. Run {notebook}.ipynb with PRECOMPUTED=None and an {parameter}, and those after it."
         )
-    classifier, _, weights = str(name).partition("/")
-    # 03 adds the name of the weights to that of a classifier of torchvision.
-    known = weights and classifier in torchvision.models.list_models(torchvision.models)
     # float16 is what "auto" takes on a GPU; elsewhere "auto" is float32, which differs in the last digits alone.
     precision = made.get("precision")
     precision = precision if precision in ("float32", "bfloat16") else "auto"
-    return classifier if known else str(name), device, cache, precision
+    return str(name), device, cache, precision
 
 
 def _check_same(part: str, encoder: ImageEncoder | TextEncoder, made: Mapping[str, Any]) -> None:
     """Raise NewcomerError unless ``encoder`` is the one that made the embeddings, down to its weights."""
     artefact, notebook, parameter = _MADE_BY[part]
     settings = encoder.settings()
-    for label in ("weights_sha256", "width", "preprocessing"):
+    for label in ("weights_sha256", "files_sha256", "width", "preprocessing"):
         if settings[label] != made.get(label):
             raise NewcomerError(
                 f"{artefact}.parquet was made by {made['encoder']!r} with {label}={made.get(label)!r}, but it has "
