@@ -15,9 +15,8 @@ import pyarrow as pa
 import pytest
 
 from tests.vectors.tiny import WORDS, draw, tiny, tiny_bert, tiny_tower
-from utils.handoff.parameters import ParameterError
 from utils.handoff.store import DataFolderError, Store, open_store
-from utils.machine.dask_cluster import check_scheduler, cluster
+from utils.machine.dask_cluster import cluster
 from utils.vectors import on_dask, posters, shards, texts
 from utils.vectors.encoders.base import EncoderError
 from utils.vectors.on_dask import OnWorker, encode_with
@@ -189,20 +188,3 @@ def test_a_cluster_without_workers_is_named(monkeypatch):
 
     with pytest.raises(EncoderError, match=r"has had no worker for 60 seconds. Start one with `dask worker`"):
         next(on_dask.completed(Empty(), print, {"a": ()}))
-
-
-def test_schedulers():
-    check_scheduler("tcp://10.0.0.1:8786")
-    with cluster(None) as client:
-        assert client is None
-    with pytest.raises(ParameterError, match=r"DASK_SCHEDULER='four' must be None"), cluster("four"):
-        pass
-
-
-def test_a_scheduler_that_does_not_answer_is_named(monkeypatch):
-    monkeypatch.setattr("utils.machine.dask_cluster.CONNECT_SECONDS", 1)
-    with (
-        pytest.raises(ParameterError, match=r"gave no answer within 1 seconds. Start it there with"),
-        cluster("tcp://127.0.0.1:9"),
-    ):
-        pass

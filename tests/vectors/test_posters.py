@@ -3,7 +3,6 @@
 import threading
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from PIL import Image
 
@@ -77,17 +76,6 @@ def test_large_pictures_are_decoded_one_at_a_time_and_too_large_ones_not_at_all(
     assert len(np.unique(found.vectors, axis=0)) == 25
 
 
-def test_any_batch_size_gives_the_same(tmp_path, tiny):
-    found = []
-    for size in (1, 3, 64):
-        store = open_store(tmp_path, f"batch-{size}", 42, "03-Feature-Extraction-Poster")
-        paths = [draw(store, number) for number in range(7)]
-        found.append(posters.encode_posters(store, enriched_posters(paths), tiny, size).vectors)
-    assert len(np.unique(found[0], axis=0)) == 7
-    np.testing.assert_allclose(found[0], found[1], atol=1e-5)
-    np.testing.assert_allclose(found[0], found[2], atol=1e-5)
-
-
 def test_a_poster_that_changed_or_arrived_is_encoded_again(store, tiny):
     path = draw(store, 1)
     (store.folder / "posters" / "late.png").write_bytes(b"")
@@ -99,13 +87,6 @@ def test_a_poster_that_changed_or_arrived_is_encoded_again(store, tiny):
     assert before.ids.tolist() == [1]
     assert after.ids.tolist() == [1, 2, 3]
     assert abs(before.vectors[0] - after.vectors[0]).max() > 1e-3
-
-
-def test_a_catalogue_without_posters(store, tiny):
-    found = posters.encode_posters(store, enriched_posters([None, None]), tiny)
-    assert found.vectors.shape == (0, 16)
-    assert found.metadata["source"] == {}
-    store.write("poster_embeddings", *found.hand_off())
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../other/1.jpg", "posters/../../1.jpg", "posters/a\0.jpg", ""])
@@ -126,18 +107,3 @@ def test_posters_are_resized_as_their_encoder_wants(store, tmp_path):
         Image.open(store.folder / f"posters/{n}.png").resize((32, 32), Image.Resampling.BICUBIC) for n in range(5)
     ]
     np.testing.assert_allclose(found.vectors, image.forward(encoder, np.stack(pictures)), atol=1e-5)
-
-
-def test_vectors_of_two_precisions_never_share_a_shard(store, tmp_path, capsys):
-    _, folder = tiny_tower("clip", tmp_path / "clip")
-    enriched = enriched_posters([draw(store, number) for number in range(5)])
-    found = {}
-    for precision in ("float32", "bfloat16", "auto"):
-        encoder = posters.load_encoder(str(folder), "cpu", CACHE, precision)
-        found[precision] = posters.encode_posters(store, enriched, encoder)
-        assert ("resumed" in capsys.readouterr().out) == (precision == "auto"), "on a CPU auto is float32"
-    assert not np.array_equal(found["float32"].vectors, found["bfloat16"].vectors)
-    np.testing.assert_array_equal(found["float32"].vectors, found["auto"].vectors)
-    store.write("poster_embeddings", *found["bfloat16"].hand_off())
-    assert store.metadata("poster_embeddings")["precision"] == "bfloat16"
-    assert store.read("poster_embeddings")["embedding"].type.value_type == pa.float32()

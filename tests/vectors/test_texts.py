@@ -2,12 +2,11 @@
 
 import hashlib
 
-import numpy as np
 import pyarrow as pa
 import pytest
 
 from tests.places import CACHE
-from tests.vectors.tiny import WORDS, enriched_texts, tiny_bert
+from tests.vectors.tiny import enriched_texts, tiny_bert
 from utils.handoff.parameters import ParameterError
 from utils.handoff.store import HandOffError, open_store
 from utils.vectors import texts
@@ -44,30 +43,6 @@ def test_a_text_that_is_no_text_is_a_failure(store, tiny, monkeypatch):
     found = texts.encode_synopses(store, enriched_texts(["cowboy", "x" * 101, "paris"]), tiny)
     assert found.ids.tolist() == [1, 3]
     assert found.failures[0].reason == "the text has 101 characters, at most 100 are read"
-
-
-def test_any_shard_and_batch_size_gives_the_same(tmp_path, tiny):
-    synopses = [" ".join(WORDS[5 + (i * j) % 11] for j in range(1 + 5 * i)) for i in range(12)]
-    found = []
-    for batch, shard in ((1, 1), (64, 256), (3, 5)):
-        store = open_store(tmp_path, f"of-{batch}-{shard}", 42, "04-Feature-Extraction-Text")
-        found.append(texts.encode_synopses(store, enriched_texts(synopses), tiny, batch, shard_size=shard).vectors)
-    np.testing.assert_allclose(found[0], found[1], atol=1e-5)
-    np.testing.assert_allclose(found[0], found[2], atol=1e-5)
-
-
-def test_a_changed_text_is_encoded_again(store, tiny):
-    before = texts.encode_synopses(store, enriched_texts(["cowboy", "paris"]), tiny)
-    after = texts.encode_synopses(store, enriched_texts(["cowboy", "western"]), tiny)
-    np.testing.assert_allclose(before.vectors[0], after.vectors[0], atol=1e-5)
-    assert abs(before.vectors[1] - after.vectors[1]).max() > 1e-3
-
-
-def test_a_catalogue_without_texts(store, tiny):
-    found = texts.encode_synopses(store, enriched_texts([None, ""]), tiny)
-    assert found.vectors.shape == (0, 12)
-    store.write("text_embeddings", *found.hand_off())
-    assert store.metadata("text_embeddings")["encoder"] == tiny.name
 
 
 # The text of a movie

@@ -6,7 +6,9 @@ text is cut between words into windows, and its vector is the mean of theirs, we
 """
 
 import contextlib
+import io
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import transformers
 from sentence_transformers.base.modules import Dense, Normalize, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 from torch import nn
@@ -111,7 +112,7 @@ def load_encoder(name: str, device: str, cache: str | Path, precision: str = "au
             transformer=transformer.eval().requires_grad_(False).to(target), pooling=pooling,
             after=nn.Sequential(*after), steps=steps, max_tokens=max_tokens, frame=_frame(transformer.tokenizer),
         )  # fmt: skip
-        if window_room(encoder) < 1:
+        if max_tokens <= sum(map(len, encoder.frame)):
             raise ValueError(f"it reads {max_tokens} tokens, of which the text may have none")
         # As long as any window, so that a limit that is wrong is met now and not in the middle of a catalogue.
         return replace(encoder, width=forward(encoder, [" movie" * 2 * max_tokens]).shape[1])
@@ -129,9 +130,9 @@ def _load(folder: Path, dtype: torch.dtype) -> list[Any]:
     starts = kinds[:2] in (["Transformer"], ["Transformer", "Pooling"])
     if not starts or not {*kinds[2:]} <= {"Dense", "Normalize"} or len(kinds) < len(types):
         raise ValueError(f"its steps are {types}, not Transformer, Pooling, then Dense or Normalize of the library")
-    outside = [str(path) for path in paths if path.is_absolute() or ".." in path.parts]
-    if outside:
-        raise ValueError(f"modules.json names {outside[0]!r}, which is not below it")
+    elsewhere = [str(path) for path in paths if len(path.parts) > 1 or ".." in path.parts]
+    if elsewhere:
+        raise ValueError(f"modules.json names {elsewhere[0]!r}, which is no folder beside it")
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     options["model_kwargs"] = {"dtype": dtype, "use_safetensors": True}
     modules = []
@@ -175,14 +176,9 @@ def _frame(tokenizer: Any) -> tuple[list[int], list[int]]:
     return whole[: starts[0]], whole[starts[0] + len(bare) :]
 
 
-def window_room(encoder: TextEncoder) -> int:
-    """Return how many tokens of the text itself fit in a window."""
-    return encoder.max_tokens - sum(map(len, encoder.frame))
-
-
 def windows(encoder: TextEncoder, texts: Sequence[str]) -> Iterator[list[list[int]]]:
     """Yield the tokens of each text in windows that fit: cut between words, within one only if it fills a window."""
-    room = window_room(encoder)
+    room = encoder.max_tokens - sum(map(len, encoder.frame))
     for first in range(0, len(texts), TEXTS_AT_ONCE):
         some = list(texts[first : first + TEXTS_AT_ONCE])
         found = encoder.tokenizer(some, add_special_tokens=False, truncation=False, verbose=False)
@@ -253,14 +249,11 @@ def default_folder(cache: Path) -> Path:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep transformers from printing while a model is loaded: what matters of it is checked and raised."""
-    logging = transformers.utils.logging
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    """Keep libraries from printing while a model is loaded: what matters of it is checked and raised."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
-        yield
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
     finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
+        logging.disable(disabled)
