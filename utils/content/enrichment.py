@@ -7,7 +7,7 @@ source is a class like ``utils.content.providers.base.Provider`` and an entry in
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +26,8 @@ from utils.handoff.contract import ARTEFACTS
 from utils.handoff.parameters import ParameterError
 from utils.handoff.store import DataFolderError, Store
 
-__all__ = ["PROVIDERS", "Movie", "Offline", "Picture", "Provider", "Refused", "enrich", "open_providers", "poster_size"]
+__all__ = ["PROVIDERS", "Movie", "Offline", "Picture", "Provider", "Refused", "enrich", "has_stand_ins",
+           "open_providers", "poster_size"]  # fmt: skip
 
 MODALITIES = ("poster", "synopsis")
 
@@ -38,6 +39,11 @@ def poster_size(value: object) -> tuple[int, int]:
     if len(sides) != 2 or not whole:
         raise ParameterError(f"POSTER_SIZE={value!r} must be [width, height] in pixels, each 16 to 2000.")
     return sides[0], sides[1]
+
+
+def has_stand_ins(*sources: Iterable[str | None]) -> bool:
+    """Say whether stand-ins are among the recorded ``sources``: columns of them, or counts by source."""
+    return any(Offline.name in set(source) for source in sources)
 
 
 @dataclass

@@ -62,6 +62,10 @@ class ImageRefused(ValueError):
     """An image file cannot be used; the message is a short reason for a report."""
 
 
+class TooManyPixels(ImageRefused):
+    """The header of an image file says that it has more pixels than allowed."""
+
+
 def decode(
     source: Path | bytes,
     *,
@@ -179,7 +183,7 @@ def _webp_size(data: bytes) -> tuple[int, int]:
 def _check_size(size: tuple[int, int], max_pixels: int, least_side: int) -> None:
     width, height = size
     if width * height > max_pixels:
-        raise ImageRefused(f"too many pixels ({width:,} x {height:,}, at most {max_pixels:,})")
+        raise TooManyPixels(f"too many pixels ({width:,} x {height:,}, at most {max_pixels:,})")
     if min(width, height) < least_side:
         raise ImageRefused(f"too small ({width} x {height}, at least {least_side} a side)")
 
