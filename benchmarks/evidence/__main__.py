@@ -1,4 +1,4 @@
-"""``python -m benchmarks.evidence``: prepare the cases, study each, write the page. Finished cases are not done again."""
+"""``python -m benchmarks.evidence``: prepare the cases, study each, write the page; finished cases are left."""
 
 import argparse
 import os

@@ -1,4 +1,4 @@
-"""The page of the study: ``summarise`` brings the result files of all draws to means and intervals, ``page`` writes them.
+"""The page of the study: ``summarise`` brings the results of all draws to means and intervals, ``page`` shows them.
 
 ``evidence.json`` is committed beside the page, so that a test can make the page again and find it equal.
 """
@@ -107,7 +107,9 @@ def _case(found: list[dict[str, Any]]) -> dict[str, Any]:
         "above EASE": _difference(lists["warm"], f"lists {FULL}", "EASE ids"),
         "new users": new,
         "epochs": [one["epochs"] for one in found],
-        "table": [[*key, round(row.value, 5), int(row.n)] for key, row in zip(table.index, table.itertuples())],
+        "table": [
+            [*key, round(row.value, 5), int(row.n)] for key, row in zip(table.index, table.itertuples(), strict=True)
+        ],
     }
 
 
@@ -140,7 +142,7 @@ def paragraph(summary: Mapping[str, Any]) -> str:
     """Return what may be quoted, at most 120 words, from the data set with real content (the last one)."""
     name = [name for name in summary if "random" in name][-1]
     case = summary[name]
-    worth, draws = case["worth"], len(case["about"])
+    worth, draws, listed = case["worth"], len(case["about"]), case["lists"]["warm"]
 
     def say(kind: str, column: str) -> str:
         return _shown(worth[kind][column], sign=True)
@@ -150,9 +152,9 @@ def paragraph(summary: Mapping[str, Any]) -> str:
         f"On {name}, {draws} draws of cold movies (95% intervals over draws, users and movies): for movies nobody has "
         f"rated, genres are worth {say('genres', 'cold auc')} AUC over ids, facts (year, people, countries) another "
         f"{say(facts, 'cold auc')}; a plot adds {say(text, 'cold auc')} to these, a poster {say(posters, 'cold auc')}. "
-        f"In lists of cold movies the text adds {say(text, 'cold lists')} NDCG@10. With ratings, everything together is "
+        f"In lists of cold movies the text adds {say(text, 'cold lists')} NDCG@10. With ratings, everything is "
         f"worth {say('everything, over ids', 'warm auc')} AUC. Lists reach NDCG@10 "
-        f"{case['lists']['warm'][f'lists {FULL}']['value']:.3f}, plain EASE {case['lists']['warm']['EASE']['value']:.3f}."
+        f"{listed[f'lists {FULL}']['value']:.3f}, plain EASE {listed['EASE']['value']:.3f}."
     )
 
 
@@ -167,7 +169,7 @@ def page(summary: Mapping[str, Any], peers: Mapping[str, Any]) -> str:
         f"> {paragraph(summary)}",
         "",
         "Differences on the same ratings, mean over draws [95% interval over draws, users and movies]. ml-100k has our "
-        "own plots and **stand-in posters**: what a picture drawn from title and genres adds is expected to be nothing.",
+        "own plots and **stand-in posters**: a picture drawn from title and genres is expected to add nothing.",
         "",
     ]
     for name, case in summary.items():
@@ -208,8 +210,8 @@ def _details(name: str, case: Mapping[str, Any]) -> list[str]:
         f"movies; {about['users']:,} users, {about['movies']:,} movies, {about.get('has_poster', 0):,} with a poster, "
         f"{about.get('has_text', 0):,} with a text.",
         "",
-        f"New users, never trained on: given all their ratings, {np.mean(kept):.3f} of the NDCG@10 that training on them "
-        f"reaches; given three likes, {_shown(new['three'], sign=True)} over popularity.",
+        f"New users, never trained on: given all their ratings, {np.mean(kept):.3f} of the NDCG@10 that training "
+        f"on them reaches; given three likes, {_shown(new['three'], sign=True)} over popularity.",
         "",
         "| AUC of | cold | warm |",
         "|---|---|---|",
