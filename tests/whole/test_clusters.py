@@ -19,7 +19,6 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks import workers
 from tests.etl.test_workflow import MOST, recipe, train
 from utils.etl import workflow
 from utils.handoff.atomic import writing
@@ -35,7 +34,58 @@ __all__ = ["recipe", "train"]
 DROP = workflow.drop_movie_ids
 SECONDS = 90
 """Longest that a training or a transformation may go on after a worker was killed: a hang is a failure."""
+KEYS = ["trainer", "model", "features", "seed", "split", "slice", "metric"]
+CLOSE, SAME_AUC = 1e-4, 0.05
+"""Numbers of a vector may differ by CLOSE; an AUC by SAME_AUC, as gradients are summed in another order."""
 pytestmark = [pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore:.*CPU mode")]
+
+
+class DifferentError(AssertionError):
+    """Two workers gave another result than one process."""
+
+
+def compare(one: Path, two: Path) -> dict[str, float]:
+    """Return the largest differences of two folders of the series: of vectors, and of a model's AUC, warm and cold.
+
+    Codes may be permuted, one to one. Raises DifferentError for anything else, and for differences beyond rounding.
+    """
+    found = {}
+    for name in ("poster_embeddings", "text_embeddings"):
+        tables = [pq.read_table(folder / f"{name}.parquet").to_pandas() for folder in (one, two)]
+        if tables[0]["movieId"].tolist() != tables[1]["movieId"].tolist():
+            raise DifferentError(f"{name}: other movies have a vector")
+        both = [np.stack(table["embedding"]) for table in tables]
+        found[name] = float(np.abs(both[0] - both[1]).max())
+    for part in ("train", "valid", "cold"):
+        _same_rows(part, *(_encoded(folder, part) for folder in (one, two)))
+    metrics = [pd.read_csv(folder / "metrics.csv") for folder in (one, two)]
+    merged = metrics[0].merge(metrics[1], on=KEYS, how="outer", suffixes=("", "_two"), validate="1:1")
+    if merged[["n", "n_two"]].isna().any().any() or (merged["n"] != merged["n_two"]).any():
+        raise DifferentError("metrics.csv: other rows, or other numbers of ratings or users")
+    for model, rows in merged[(merged["metric"] == "auc") & merged["slice"].isin(["warm", "cold"])].groupby("model"):
+        found[f"AUC, {model}"] = float((rows["value"] - rows["value_two"]).abs().max())
+    wrong = {name: gap for name, gap in found.items() if not gap <= (SAME_AUC if "AUC" in name else CLOSE)}
+    if wrong:
+        raise DifferentError(f"two workers differ from one process: {wrong}")
+    return found
+
+
+def _encoded(folder: Path, part: str) -> dict[str, np.ndarray]:
+    store = open_store(folder.parent, folder.name, 42, "07-Training-with-HugeCTR")
+    return workflow.read_encoded(store, f"{part}-hugectr", store.metadata("movie_codes")["most_genres"])
+
+
+def _same_rows(part: str, one: dict[str, np.ndarray], two: dict[str, np.ndarray]) -> None:
+    for column in ("label", "movieId_duplicate"):
+        if not np.array_equal(one[column], two[column]):
+            raise DifferentError(f"{part}: {column} differs")
+    for column in ("userId", "movieId"):
+        pairs = np.unique(np.stack([one[column], two[column]]), axis=1)
+        unknown = pairs == workflow.OUT_OF_VOCABULARY
+        if any(len(np.unique(side)) != pairs.shape[1] for side in pairs) or not np.array_equal(*unknown):
+            raise DifferentError(f"{part}: the codes of {column} are no permutation of known ones")
+    if not np.array_equal(*((side["genres"] > 0).sum(axis=1) for side in (one, two))):
+        raise DifferentError(f"{part}: rows have another number of genres")
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +104,7 @@ def folders(example: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 
 
 def test_two_workers_give_the_results_of_one_process(folders: dict[str, Path]) -> None:
-    found = workers.compare(*folders.values(), same_auc=0.05)
+    found = compare(*folders.values())
     assert set(found) > {"poster_embeddings", "text_embeddings", "AUC, multimodal", "AUC, popularity"}
     assert max(found["poster_embeddings"], found["text_embeddings"]) < 1e-5
     assert found["AUC, popularity"] == 0
@@ -112,8 +162,8 @@ def test_another_result_is_told(
 ) -> None:
     harmed = shutil.copytree(folders["two"], tmp_path / "board-games")
     harm(harmed)
-    with pytest.raises(workers.DifferentError, match=wanted):
-        workers.compare(folders["one"], harmed, same_auc=0.05)
+    with pytest.raises(DifferentError, match=wanted):
+        compare(folders["one"], harmed)
 
 
 def test_two_processes_of_torchrun_reach_the_auc_of_one(folders: dict[str, Path]) -> None:

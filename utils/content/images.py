@@ -62,12 +62,18 @@ class ImageRefused(ValueError):
     """An image file cannot be used; the message is a short reason for a report."""
 
 
-def decode(source: Path | bytes, target: tuple[int, int] | None = None) -> Image.Image:
+class TooManyPixels(ImageRefused):
+    """The header of an image file says that it has more pixels than allowed."""
+
+
+def decode(
+    source: Path | bytes, target: tuple[int, int] | None = None, max_pixels: int | None = None
+) -> Image.Image:
     """Return a JPEG, PNG or WebP file as an upright RGB picture (alpha on white, first frame only).
 
     Its size is checked in the header, before memory is spent on it. With ``target`` (width, height) a JPEG may come
     back smaller than it is, though not below ``target``: several times faster. Raises ImageRefused for everything that
-    is not a whole picture within the limits.
+    is not a whole picture within the limits, TooManyPixels above ``max_pixels`` (None: ``MAX_PIXELS``).
     """
     data = source if isinstance(source, bytes) else read(source)
     if len(data) > MAX_BYTES:
@@ -75,12 +81,12 @@ def decode(source: Path | bytes, target: tuple[int, int] | None = None) -> Image
     kind = kind_of(data)
     if kind == "WebP":
         # Pillow's WebP reader allocates the whole canvas when it opens the file.
-        _check_size(_webp_size(data))
+        _check_size(_webp_size(data), max_pixels)
     try:
         image = _FORMATS[kind](BytesIO(data))
     except _UNREADABLE as error:
         raise ImageRefused(f"damaged {kind} header ({error})") from error
-    _check_size(image.size)
+    _check_size(image.size, max_pixels)
     if target is not None and kind == "JPEG":
         image.draft("RGB", target[::-1] if _orientation(image) >= 5 else target)
     try:
@@ -170,10 +176,10 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     raise ImageRefused("damaged WebP header (no picture in its first chunk)")
 
 
-def _check_size(size: tuple[int, int]) -> None:
-    width, height = size
-    if width * height > MAX_PIXELS:
-        raise ImageRefused(f"too many pixels ({width:,} x {height:,}, at most {MAX_PIXELS:,})")
+def _check_size(size: tuple[int, int], max_pixels: int | None) -> None:
+    (width, height), most = size, MAX_PIXELS if max_pixels is None else max_pixels
+    if width * height > most:
+        raise TooManyPixels(f"too many pixels ({width:,} x {height:,}, at most {most:,})")
     if min(width, height) < LEAST_SIDE:
         raise ImageRefused(f"too small ({width} x {height}, at least {LEAST_SIDE} a side)")
 

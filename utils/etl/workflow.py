@@ -7,7 +7,6 @@ own dispatch.
 
 import contextlib
 import json
-import os
 import re
 import shutil
 import warnings
@@ -20,7 +19,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from utils.etl import negative_sampling
 from utils.handoff import parameters
 from utils.handoff.hashing import drawn
 from utils.handoff.manifest import HandOffError
@@ -31,24 +29,18 @@ CATEGORIES = ["userId", "movieId", "genres", "movieId_duplicate"]
 """Categorical columns of the encoded files, in the order of HugeCTR's slots."""
 LABEL = "rating"
 """Column of the label: float32, 1 where the rating is above LIKED, else 0."""
-PLACE = "place"
-"""Column of the row's number, int64, in files that may hold a rating several times."""
 RESERVED = 3
 """NVTabular 23.08 keeps code 0 for padding, 1 for null, 2 for out of vocabulary; real ids follow."""
 OUT_OF_VOCABULARY = 2
 ROWS_PER_FILE = 2_000_000
 
 
-def check_parameters(
-    dask_scheduler: object, part_size: object, movie_id_dropout: object,
-    objective: object, negatives_a_like: object, half_life: object,
-) -> None:  # fmt: skip
+def check_parameters(dask_scheduler: object, part_size: object, movie_id_dropout: object) -> None:
     """Raise ParameterError unless the parameters of notebook 06 can be used."""
     check_scheduler(dask_scheduler)
     if not isinstance(part_size, str) or not re.fullmatch(r"[1-9]\d* ?([KMG]i?)?B", part_size, re.ASCII):
         raise parameters.ParameterError(f'PART_SIZE={part_size!r} must be a size such as "32MB".')
     parameters.fraction("MOVIE_ID_DROPOUT", movie_id_dropout)
-    negative_sampling.check_parameters(objective, negatives_a_like, half_life)
 
 
 @contextlib.contextmanager
@@ -61,18 +53,15 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def drop_movie_ids(frame: Any, share: float, seed: int, places: Any = None) -> Any:
+def drop_movie_ids(frame: Any, share: float, seed: int) -> Any:
     """Return a frame (pandas or cuDF) with OUT_OF_VOCABULARY for the movie id in about ``share`` of its rows.
 
     Content codes stay, so training meets movies of which only the content is known, as every new movie is. The rows are
-    chosen by a hash of user, movie and seed, which does not depend on the partitioning. Where a pair may occur several
-    times, ``places``, a frame with a column PLACE, tells the copies apart; otherwise they would all be hidden together.
+    chosen by a hash of user, movie and seed, which does not depend on the partitioning.
     """
     if share == 0 or len(frame) == 0:
         return frame
     ids = [frame["userId"].to_numpy(), frame["movieId_duplicate"].to_numpy()]
-    if places is not None:
-        ids.append(places[PLACE].to_numpy())
     dropped = drawn(share, seed, "movie id dropout", *ids)
     codes = frame["movieId"].to_numpy().copy()
     codes[dropped] = OUT_OF_VOCABULARY
@@ -82,9 +71,8 @@ def drop_movie_ids(frame: Any, share: float, seed: int, places: Any = None) -> A
 def write_encoded(
     workflow: Any, source: Path, folder: Path, part_size: str, dropout: float = 0.0, seed: int = 0
 ) -> int:
-    """Transform the ratings of ``source`` and write them for HugeCTR; return the number of rows.
+    """Transform the ratings of ``source`` and write them for HugeCTR, in their order; return the number of rows.
 
-    Rows keep the order of ``source``, which has a column PLACE where a user and a movie may meet several times.
     ``folder`` gets ``part_*.parquet`` and ``_metadata.json``; ``finish`` adds ``_file_list.txt``.
     """
     from dask import dataframe
@@ -95,27 +83,14 @@ def write_encoded(
         _write_empty(folder)
         return 0
     with quiet():
-        raw = Dataset(str(source), engine="parquet", part_size=part_size)
-        encoded = workflow.transform(raw)
+        encoded = workflow.transform(Dataset(str(source), engine="parquet", part_size=part_size))
         if dropout:
-            places = [raw.to_ddf(columns=[PLACE])] if PLACE in pq.read_schema(source).names else []
-            frames = [encoded.to_ddf(), dropout, seed, *places]  # partitioned alike: they are of one file
+            frames = encoded.to_ddf(), dropout, seed
             frame = dataframe.map_partitions(drop_movie_ids, *frames, align_dataframes=False)
             encoded = Dataset(frame, schema=encoded.schema)
         files = -(-rows // ROWS_PER_FILE)
         encoded.to_parquet(str(folder), output_files=files, cats=CATEGORIES, conts=[], labels=[LABEL])
     return rows
-
-
-@contextlib.contextmanager
-def temporary_file(store: Store, table: pa.Table) -> Iterator[Path]:
-    """Yield a parquet file of ``table`` with its PLACE, in the data folder, which a cluster's workers can read."""
-    path = store.folder / f".rows.{os.getpid()}.tmp"
-    try:
-        pq.write_table(table.append_column(PLACE, pa.array(np.arange(len(table)))), path, row_group_size=1 << 20)
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def how_split(store: Store) -> str:

@@ -5,7 +5,7 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,11 +21,14 @@ class DataFolderError(OSError):
 def sha256(path: Path) -> str:
     """Return the sha256 of a file, or of a folder's sorted (relative name, sha256) pairs."""
     if path.is_dir():
-        digest = hashlib.sha256()
-        for part in sorted(p for p in path.rglob("*") if p.is_file()):
-            digest.update(f"{part.relative_to(path).as_posix()}\0{sha256(part)}\n".encode())
-        return digest.hexdigest()
+        parts = sorted(p for p in path.rglob("*") if p.is_file())
+        return combined({part.relative_to(path).as_posix(): sha256(part) for part in parts})
     return digest_of(path, hashlib.sha256())
+
+
+def combined(hashes: Mapping[str, str]) -> str:
+    """Return the sha256 of several files in this order: of their (name, sha256) pairs."""
+    return hashlib.sha256("".join(f"{name}\0{digest}\n" for name, digest in hashes.items()).encode()).hexdigest()
 
 
 def digest_of(path: Path, digest: "hashlib._Hash") -> str:

@@ -94,15 +94,15 @@ ARTEFACTS: dict[str, Artefact] = {
     "train-hugectr": Artefact("train-hugectr", _06),
     "valid-hugectr": Artefact("valid-hugectr", _06),
     "cold-hugectr": Artefact("cold-hugectr", _06),
-    # Only where OBJECTIVE asks for it.
-    "rank-hugectr": Artefact("rank-hugectr", _06),
     "workflow-hugectr": Artefact("workflow-hugectr", _06),
     "movie_codes": Artefact(
         "movie_codes.parquet", _06, {"movieId": _INT64, "code": _INT64, "content_code": _INT64}
     ),
     "hugectr_pretrained_embedding": Artefact("hugectr_pretrained_embedding.model", _07),
     "model": Artefact("model.py", _07),
+    "hugectr_start": Artefact("hugectr_start", _07),
     "serving": Artefact("model.onnx", _07),
+    "serving_lists": Artefact("lists.onnx", _07),
     "checkpoints": Artefact("checkpoints", _07),
     "metrics": Artefact("metrics.csv", _07),
     "valid_predictions": Artefact("valid_predictions.parquet", _07, _PREDICTIONS),

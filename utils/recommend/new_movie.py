@@ -30,7 +30,7 @@ from utils.model.torch_model import Twin
 from utils.model.training import fit
 from utils.study.catalogue import Catalogue
 from utils.study.data import StudyData
-from utils.vectors import posters, synopses
+from utils.vectors import posters, texts
 from utils.vectors.encoders.image import ImageEncoder
 from utils.vectors.encoders.text import TextEncoder
 from utils.vectors.neighbours import directions
@@ -92,7 +92,7 @@ class Encoders:
         complete = np.logical_and.reduce([in_train, *(features[flag].to_numpy() for flag in FLAGS.values())])
         return cls(
             image=_same_encoder("poster", made_by["poster"], posters.load_encoder, device, cache),
-            text=_same_encoder("text", made_by["text"], synopses.load_encoder, device, cache),
+            text=_same_encoder("text", made_by["text"], texts.load_encoder, device, cache),
             template=made_by["text"]["template"],
             reductions=reductions.read(store, metadata),
             donors={block: vectors(features[block])[complete] for block in BLOCKS},
@@ -109,8 +109,8 @@ class Encoders:
             item = Item(NEW, "", Path(movie.poster))
             raw["poster"] = _only("poster", *posters.encode_images([item], self.image, 1))
         enriched = pa.table({"movieId": [NEW], "synopsis": pa.array([movie.synopsis], pa.string())})
-        if items := synopses.synopsis_items(enriched, movie.table(), self.template):
-            raw["text"] = _only("synopsis", *synopses.encode_texts(items, self.text, 1))
+        if items := texts.synopsis_items(enriched, movie.table(), self.template):
+            raw["text"] = _only("synopsis", *texts.encode_texts(items, self.text, 1))
         parts = {block: self._with_one_more(block, raw[block]) for block in BLOCKS}
         rows = np.arange(len(parts[BLOCKS[0]].vectors))  # The donors, then the new movie.
         filled = imputation.fill(parts, rows, rows[:-1], self.missing)

@@ -8,7 +8,7 @@ It is written node by node from the same ``Graph`` as the HugeCTR script and the
 export that module's shortcuts, took 160 s instead of 1.5 s for the ids of ML-25M, and put paths of the machine inside.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +162,12 @@ def predict(path: Path, users: np.ndarray, movies: np.ndarray) -> np.ndarray:
         feeds = {"userId": users[rows].astype(np.int64), "movieId": movies[rows].astype(np.int64)}
         scores[rows] = session.run(["probability"], feeds)[0]
     return scores
+
+
+def lists(path: Path, liked: Sequence[int]) -> np.ndarray:
+    """Return the movieIds int64 [k] that the file of ``export_lists`` recommends to someone who liked these."""
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return session.run(["movieId"], {"liked": np.asarray(liked, np.int64)})[0]
 
 
 def check(path: Path, users: np.ndarray, movies: np.ndarray, scores: np.ndarray, tolerance: float = 1e-5) -> float:
