@@ -68,7 +68,7 @@ def test_modalities() -> None:
 def test_flags_are_left_out_where_they_do_not_fit(
     inputs: Inputs, model: str, poster: int, text: int, width: int
 ) -> None:
-    wide = replace(inputs, content_columns=content_columns(poster, text))
+    wide = replace(inputs, content_columns=content_columns({"poster": poster, "text": text}))
     graph = MODELS[model](wide, "ids+genres+poster+text")
     frozen = next(slot for slot in graph.slots if slot.frozen)
     assert frozen.width == width
@@ -76,6 +76,6 @@ def test_flags_are_left_out_where_they_do_not_fit(
 
 
 def test_content_wider_than_hugectr_allows(inputs: Inputs) -> None:
-    wide = replace(inputs, content_columns=content_columns(512, 513))
+    wide = replace(inputs, content_columns=content_columns({"poster": 512, "text": 513}))
     with pytest.raises(GraphError, match=r"embedding of 'movieId_duplicate': width 1025 is not in 1..1024"):
         MODELS["multimodal"](wide, "ids+genres+poster+text")

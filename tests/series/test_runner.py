@@ -18,7 +18,6 @@ from tests.places import ROOT
 from utils.handoff.parameters import ParameterError
 from utils.series import runner
 
-REPOSITORY = ROOT
 FIRST, SECOND = "01-Download-Convert", "02-Data-Enrichment"
 COMMON = 'DATA_DIR = "data"  # folder\nDATASET = "toy"  # name\nSEED = 42  # of everything\n'
 
@@ -67,9 +66,10 @@ def save(path: Path, parameters: str, code: str) -> None:
 
 def make_root(root: Path) -> Path:
     """A repository with the real hand-offs, one module of its own, and two notebooks named like the real ones."""
-    (root / "utils").mkdir(parents=True)
-    for name in ("__init__", "artefacts", "atomic", "contract", "manifest", "parameters"):
-        shutil.copy(REPOSITORY / "utils" / f"{name}.py", root / "utils")
+    shutil.copytree(
+        ROOT / "utils" / "handoff", root / "utils" / "handoff", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    shutil.copy(ROOT / "utils" / "__init__.py", root / "utils")
     (root / "utils" / "toy.py").write_text(
         "from utils import words\n\n\ndef tell(story):\n    return words.LOUD + story\n"
     )
@@ -202,7 +202,9 @@ def touch_everything(root: Path) -> None:
         (lambda root: edit(root / "utils" / "words.py", '"!"', '"?"'), ["02"]),
         (lambda root: edit(root / "utils" / "unused.py", "1", "2"), []),
         (
-            lambda root: edit(root / "utils" / "artefacts.py", "import contextlib", "import contextlib  # changed"),
+            lambda root: edit(
+                root / "utils" / "handoff" / "store.py", "import contextlib", "import contextlib  # changed"
+            ),
             ["01", "02"],
         ),
         (lambda root: (root / "data" / "toy" / "enriched.parquet").write_bytes(b"tampered"), ["02"]),
@@ -330,8 +332,8 @@ def test_a_notebook_whose_process_is_killed(
 def test_after_a_kill_it_goes_on_where_it_stopped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = make_root(tmp_path / "root")
     (root / "slow").touch()
-    code = f"from pathlib import Path; from utils import runner; runner.run_all({{}}, Path({str(root)!r}))"
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY, stdout=subprocess.DEVNULL)
+    code = f"from pathlib import Path; from utils.series import runner; runner.run_all({{}}, Path({str(root)!r}))"
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.DEVNULL)
     started = root / "started"
     try:
         deadline = time.monotonic() + 60

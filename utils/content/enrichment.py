@@ -8,7 +8,7 @@ recorded. A provider is asked only for what the ones before it did not have.
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from utils.content import images
 from utils.content.movie import Movie, movies_of
 from utils.content.providers import open_providers
 from utils.content.providers.base import NotGiven, Picture, Provider, Refused, Synopsis
+from utils.content.providers.offline import Offline
 from utils.content.providers.tmdb import MOST_DAYS
 from utils.fetching.answers import DAY, FILE, Answers
 from utils.handoff import manifest, parameters
@@ -30,7 +31,7 @@ from utils.handoff.contract import ARTEFACTS
 from utils.handoff.parameters import ParameterError
 from utils.handoff.store import Store
 
-__all__ = ["enrich", "left_to_do", "open_providers", "poster_size"]
+__all__ = ["enrich", "has_stand_ins", "left_to_do", "open_providers", "poster_size"]
 
 MODALITIES = ("poster", "synopsis")
 
@@ -42,6 +43,11 @@ def poster_size(value: object) -> tuple[int, int]:
     if len(sides) != 2 or not whole:
         raise ParameterError(f"POSTER_SIZE={value!r} must be [width, height] in pixels, each 16 to 2000.")
     return sides[0], sides[1]
+
+
+def has_stand_ins(*sources: Iterable[str | None]) -> bool:
+    """Say whether stand-ins are among the recorded ``sources``: columns of them, or counts by source."""
+    return any(Offline.name in set(source) for source in sources)
 
 
 @dataclass

@@ -62,7 +62,11 @@ class ImageRefused(ValueError):
     """An image file cannot be used; the message is a short reason for a report."""
 
 
-def decode(source: Path | bytes, target: tuple[int, int] | None = None) -> Image.Image:
+class TooManyPixels(ImageRefused):
+    """The header of an image file says that it has more pixels than allowed."""
+
+
+def decode(source: Path | bytes, *, max_pixels: int = MAX_PIXELS, target: tuple[int, int] | None = None) -> Image.Image:
     """Return a JPEG, PNG or WebP file as an upright RGB picture (alpha on white, first frame only).
 
     Its size is checked in the header, before memory is spent on it. With ``target`` (width, height) a JPEG may come
@@ -75,12 +79,12 @@ def decode(source: Path | bytes, target: tuple[int, int] | None = None) -> Image
     kind = kind_of(data)
     if kind == "WebP":
         # Pillow's WebP reader allocates the whole canvas when it opens the file.
-        _check_size(_webp_size(data))
+        _check_size(_webp_size(data), max_pixels)
     try:
         image = _FORMATS[kind](BytesIO(data))
     except _UNREADABLE as error:
         raise ImageRefused(f"damaged {kind} header ({error})") from error
-    _check_size(image.size)
+    _check_size(image.size, max_pixels)
     if target is not None and kind == "JPEG":
         image.draft("RGB", target[::-1] if _orientation(image) >= 5 else target)
     try:
@@ -170,10 +174,10 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     raise ImageRefused("damaged WebP header (no picture in its first chunk)")
 
 
-def _check_size(size: tuple[int, int]) -> None:
+def _check_size(size: tuple[int, int], max_pixels: int) -> None:
     width, height = size
-    if width * height > MAX_PIXELS:
-        raise ImageRefused(f"too many pixels ({width:,} x {height:,}, at most {MAX_PIXELS:,})")
+    if width * height > max_pixels:
+        raise TooManyPixels(f"too many pixels ({width:,} x {height:,}, at most {max_pixels:,})")
     if min(width, height) < LEAST_SIDE:
         raise ImageRefused(f"too small ({width} x {height}, at least {LEAST_SIDE} a side)")
 

@@ -16,6 +16,9 @@ MOST_CONSUMERS = 5
 """HugeCTR throws when more layers than this read one tensor."""
 
 
+ZERO = "hugectr.Initializer_t.Zero"
+
+
 class GraphError(ValueError):
     """A layer does not fit the graph: an unknown or reused tensor, or widths that do not agree."""
 
@@ -87,9 +90,10 @@ class Graph:
         """Put tensors side by side: [batch, sum of widths]."""
         return self._add("Concat", tensors, [top], [sum(map(self._width, tensors))], why=why)
 
-    def inner_product(self, tensor: str, width: int, top: str, why: str = "") -> str:
-        """A linear layer with bias, [batch, in] to [batch, width]."""
-        return self._add("InnerProduct", [tensor], [top], [width], why=why, num_output=width)
+    def inner_product(self, tensor: str, width: int, top: str, why: str = "", zero: bool = False) -> str:
+        """A linear layer with bias, [batch, in] to [batch, width]; ``zero`` weights to start with, or random ones."""
+        starts = {"weight_init_type": ZERO, "bias_init_type": ZERO} if zero else {}
+        return self._add("InnerProduct", [tensor], [top], [width], why=why, num_output=width, **starts)
 
     def relu(self, tensor: str, top: str) -> str:
         """max(0, x)."""

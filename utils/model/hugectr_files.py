@@ -6,6 +6,7 @@ row-major, then b. HugeCTR checks no sizes; these readers do. A snapshot of ``sa
 ``<prefix>_dense_<n>.model`` and ``<prefix><i>_sparse_<n>.model/`` for the i-th embedding added.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,19 @@ def save_snapshot(twin: Twin, prefix: Path, iteration: int = 0) -> None:
             keys = twin.seen[slot.column].nonzero().squeeze(1).numpy()
             vectors = twin.table(slot.column).weight.detach().cpu()[keys].numpy()
             write_sparse(_sparse(prefix, index, iteration), keys, vectors)
+
+
+def write_start(twin: Twin, columns: Iterable[str], folder: Path) -> dict[str, Path]:
+    """Write the first values of the tables of ``columns`` for HugeCTR to start from; return column to folder.
+
+    Only rows that training reads are written: HugeCTR evaluates the others as zero, as ``twin`` does.
+    """
+    written = {}
+    for column in columns:
+        keys = twin.seen[column].nonzero().squeeze(1).numpy()
+        written[column] = folder / f"{column}.model"
+        write_sparse(written[column], keys, twin.table(column).weight.detach().cpu()[keys].numpy())
+    return written
 
 
 def load_snapshot(twin: Twin, prefix: Path, iteration: int = 0) -> None:

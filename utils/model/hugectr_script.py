@@ -7,7 +7,7 @@ offsets: keys are the codes of the parquet files as they are, and so are those o
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from utils.etl.workflow import CATEGORIES
@@ -26,11 +26,11 @@ class Script:
     seed: int
     train_rows: int
     valid_rows: int
-    source: str = "train-hugectr"
-    """Folder of the rows to train on."""
     vvgpu: tuple[tuple[int, ...], ...] = ((0,),)
     """GPUs a node: ((0, 1),) are two of one machine."""
     table: str = "hugectr_pretrained_embedding.model"
+    start: Mapping[str, str] = field(default_factory=dict)
+    """Column to the folder of the values that its embedding table starts with."""
     snapshot: str = ""
     """Prefix of the files that hold the trained weights; by default in ``checkpoints/``."""
 
@@ -46,7 +46,6 @@ def render(graph: Graph, script: Script) -> str:
         name=graph.name,
         seed=script.seed,
         learning_rate=script.learning_rate,
-        source=script.source,
         # One more than batches: only a read past the end rewinds the evaluation data.
         eval_batches=math.ceil(script.valid_rows / script.batch_size) + 1,
         batch=script.batch_size,
@@ -54,7 +53,8 @@ def render(graph: Graph, script: Script) -> str:
         reader_slots="".join(_reader_slot(column, most) for column, most in most_items.items()),
         embeddings="".join(_embedding(slots[column]) for column in CATEGORIES if column in slots),
         layers="".join(_dense(layer) for layer in graph.layers),
-        load="".join(_FROZEN.format(name=name, table=script.table) for name in frozen),
+        load="".join(_START.format(column=column, table=table) for column, table in script.start.items())
+        + "".join(_FROZEN.format(name=name, table=script.table) for name in frozen),
         epochs=script.epochs,
         display=max(1, iterations // 2),
         iterations=iterations,
@@ -92,9 +92,8 @@ def _embedding(slot: Slot) -> str:
 def _dense(layer: Layer) -> str:
     names = {"bottom_names": list(layer.bottoms), "top_names": list(layer.tops)}
     why = f"# {layer.why}\n" if layer.why else ""
-    return why + _add(
-        "DenseLayer", {"layer_type": Name(f"hugectr.Layer_t.{layer.kind}")} | names | dict(layer.arguments)
-    )
+    arguments = {name: Name(value) if name.endswith("_init_type") else value for name, value in layer.arguments.items()}
+    return why + _add("DenseLayer", {"layer_type": Name(f"hugectr.Layer_t.{layer.kind}")} | names | arguments)
 
 
 class Name(str):
@@ -123,6 +122,9 @@ def _literal(value: Any) -> str:
     )
 
 
+_START = """# {column}: the biases start from a ridge regression on users and movies; training goes on from there.
+model.load_sparse_weights({{"{column}_embedding": "{table}"}})
+"""
 _FROZEN = """# The content of every movie, looked up by content_code and never trained.
 model.load_sparse_weights({{"{name}": "{table}"}})
 model.freeze_embedding("{name}")
@@ -148,7 +150,7 @@ solver = hugectr.CreateSolver(
 )
 reader = hugectr.DataReaderParams(
     data_reader_type=hugectr.DataReaderType_t.Parquet,
-    source="{source}/_file_list.txt",
+    source="train-hugectr/_file_list.txt",
     eval_source="valid-hugectr/_file_list.txt",
     check_type=hugectr.Check_t.Non,
     num_workers=1,

@@ -241,6 +241,10 @@ def _linear(width_in: int, layer: Layer, generator: torch.Generator) -> nn.Linea
     width_out = layer.arguments["num_output"]
     linear = nn.Linear(width_in, width_out)
     with torch.no_grad():
+        if "weight_init_type" in layer.arguments:
+            linear.weight.zero_()
+            linear.bias.zero_()
+            return linear
         linear.weight.normal_(0, math.sqrt(2 / (width_in + width_out)) / 0.87962566, generator=generator)
         linear.bias.normal_(0, 1 / math.sqrt(width_out), generator=generator)
     return linear

@@ -1,15 +1,14 @@
 """03-Feature-Extraction-Poster: the vectors of all posters.
 
-Posters are decoded in threads while the network works on the batch before. What cannot be decoded is
-counted and simply missing. The encoders themselves are in ``encoders_image``.
+Posters are decoded in threads while the network works on the batch before. What cannot be decoded is counted and
+simply missing. The encoders themselves are in ``encoders.image``, the decoder in ``content.images``.
 """
 
 import hashlib
 import os
-from collections import Counter
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,14 +17,18 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from utils.content.images import ImageRefused, decode
+from utils.content.images import MAX_PIXELS, ImageRefused, TooManyPixels, decode
 from utils.handoff.parameters import whole
 from utils.handoff.store import HandOffError, Store, sha256
 from utils.vectors.encoders.image import DEFAULT, ImageEncoder, forward, load_encoder
-from utils.vectors.on_dask import on_worker
+from utils.vectors.on_dask import encode_with
 from utils.vectors.shards import SHARD_SIZE, Embeddings, Failure, Item, encode_in_shards
 
 __all__ = ["DEFAULT", "ImageEncoder", "encode_images", "encode_posters", "load_encoder", "poster_items", "read_pixels"]
+
+MANY_PIXELS = 8_000_000
+"""Pictures of more pixels are decoded one at a time: one of 40 million takes up to half a gigabyte."""
+_MANY = threading.Lock()
 
 
 def encode_posters(
@@ -45,14 +48,9 @@ def encode_posters(
     """
     whole("BATCH_SIZE", batch_size)
     items = poster_items(store, enriched)
-    if client is None:
-        encode: Any = partial(encode_images, encoder=encoder, batch_size=batch_size)
-    else:
-        encode = on_worker(load_encoder, encoder, encode_images, batch_size)
+    encode = encode_with(load_encoder, encoder, encode_images, batch_size, client)
     found = encode_in_shards(store, "poster_embeddings", items, encode, encoder.settings(), shard_size, client)
-    has = np.isin(enriched["movieId"].to_numpy(), found.ids)
-    sources = Counter(enriched["poster_source"].filter(pa.array(has)).to_pylist())
-    return replace(found, metadata=dict(found.metadata) | {"source": {str(k): n for k, n in sorted(sources.items())}})
+    return found.with_sources(enriched, "poster_source")
 
 
 def poster_items(store: Store, enriched: pa.Table) -> list[Item]:
@@ -87,8 +85,16 @@ def encode_images(items: Sequence[Item], encoder: ImageEncoder, batch_size: int)
 
 def read_pixels(path: Path, size: int, resample: Image.Resampling = Image.Resampling.BILINEAR) -> np.ndarray | str:
     """Return a poster as RGB uint8 [size, size, 3], or the reason why it cannot be had."""
+
+    def squeezed(most: int) -> np.ndarray:
+        return np.asarray(decode(path, max_pixels=most).resize((size, size), resample))
+
     try:
-        return np.asarray(decode(path).resize((size, size), resample))
+        try:
+            return squeezed(MANY_PIXELS)
+        except TooManyPixels:
+            with _MANY:
+                return squeezed(MAX_PIXELS)
     except ImageRefused as error:
         return str(error)
 

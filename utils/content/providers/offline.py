@@ -1,6 +1,6 @@
-"""The provider "offline": stand-ins, drawn and composed from title, year and genres."""
+"""The provider "offline": cards drawn from title and genres, and texts composed from title, year and genres."""
 
-from utils.content import stand_ins
+from utils.content import cards, stand_in_text
 from utils.content.movie import Movie
 from utils.content.providers.base import Picture, Provider, Synopsis
 
@@ -16,8 +16,10 @@ class Offline(Provider):
 
     def synopsis(self, movie: Movie) -> Synopsis:
         """Return the stand-in synopsis."""
-        return Synopsis(stand_ins.synopsis(movie))
+        return Synopsis(stand_in_text.synopsis(movie))
 
     def poster(self, movie: Movie, size: tuple[int, int]) -> Picture:
         """Return the stand-in poster."""
-        return Picture(stand_ins.facts(movie), lambda: stand_ins.poster(movie, size))
+        return Picture(
+            cards.fingerprint(movie.title, movie.genres, size), lambda: cards.card(movie.title, movie.genres, size)
+        )

@@ -61,9 +61,10 @@ def name_of(store: Store, job: Job, features: str, trainer: str) -> str:
         trainer,
         [asdict(layer) for layer in job.graph.layers],
         asdict(job.inputs),
-        [store.manifest().get(name, {}).get("sha256") for name in (job.source, "valid-hugectr")],
+        [store.manifest().get(name, {}).get("sha256") for name in ("train-hugectr", "valid-hugectr")],
     ]
     digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True, default=str).encode())
-    digest.update(hashlib.sha256(np.ascontiguousarray(job.frozen).data).digest())
+    for table in (job.frozen, *(job.start[column] for column in sorted(job.start))):
+        digest.update(hashlib.sha256(np.ascontiguousarray(table).data).digest())
     readable = "".join(character if character.isalnum() else "-" for character in features).strip("-")
     return f"{job.graph.name}_{readable}_{job.seed}_{digest.hexdigest()[:12]}"

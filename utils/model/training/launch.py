@@ -48,6 +48,7 @@ def fit_distributed(store: Store, job: Job, prefix: Path, num_procs: int) -> Run
     with tempfile.TemporaryDirectory(dir=store.folder, prefix=".job.") as scratch:
         folder = Path(scratch)
         np.save(folder / "frozen.npy", job.frozen)
+        np.savez(folder / "start.npz", **job.start)
         for name, split in (("train", job.train), ("monitor", job.monitor.head(fit.MONITOR_ROWS))):
             arrays = {column: values.numpy() for column, values in split.codes.items()}
             np.savez(folder / f"{name}.npz", label=split.label.numpy(), **arrays)
@@ -74,6 +75,7 @@ def fit_hugectr(store: Store, job: Job, prefix: Path, vvgpu: Sequence[Sequence[i
     """
     table = prefix.with_name("content.model")
     hugectr_files.write_sparse(table, np.arange(len(job.frozen)), job.frozen)
+    start = hugectr_files.write_start(job.twin(), job.start, prefix.parent)
     script = hugectr_script.Script(
         inputs=job.inputs,
         epochs=job.settings.epochs,
@@ -82,9 +84,9 @@ def fit_hugectr(store: Store, job: Job, prefix: Path, vvgpu: Sequence[Sequence[i
         seed=job.seed,
         train_rows=len(job.train),
         valid_rows=len(job.monitor),
-        source=job.source,
         vvgpu=tuple(tuple(gpus) for gpus in vvgpu),
         table=_relative(table, store.folder),
+        start={column: _relative(path, store.folder) for column, path in start.items()},
         snapshot=_relative(prefix, store.folder),
     )
     source = prefix.with_name("model.py")
