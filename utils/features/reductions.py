@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from utils.handoff.atomic import writing
 from utils.handoff.contract import BLOCKS
-from utils.handoff.store import HandOffError, Store, writing
+from utils.handoff.store import HandOffError, Store
 from utils.handoff.vector_columns import Stacked
 
 Rows = np.ndarray | Stacked
