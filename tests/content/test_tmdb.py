@@ -226,14 +226,6 @@ def test_another_movie_under_the_tmdb_id_is_not_taken(hosts: Hosts, store: Store
     assert told[3, "synopsis"] == ("refused", "asked for 3, TMDB answered with 99", 1)
 
 
-def test_two_movies_with_one_id_share_its_requests(hosts: Hosts, store: Store) -> None:
-    hosts.add(1)
-    rows, _ = run(hosts, store, [row(n, tmdbId=1, imdbId=None) for n in range(1, 31)])
-    assert len({each["synopsis"] for each in rows}) == 1
-    assert hosts.api.keys() == ["3/movie/1"]
-    assert hosts.images.keys() == ["t/p/w92/p1.jpg"]
-
-
 def test_without_ids_title_and_year_decide(hosts: Hosts, store: Store) -> None:
     def result(number: int, title: str, year: int, **changes: object) -> dict:
         return record(number, title=title, original_title=title, release_date=f"{year}-01-01", **changes)
@@ -318,19 +310,6 @@ def test_pictures_are_decoded_before_they_are_kept(hosts: Hosts, store: Store) -
 # Failures, age, and stopping
 
 
-def test_a_failure_is_not_remembered_and_the_next_run_asks_again(hosts: Hosts, store: Store) -> None:
-    hosts.add(1)
-    hosts.api.plan["3/movie/1"] = ["500"] * 3
-    tmdb = opened(hosts, store)
-    _, report = enrich(store, catalogue([row(1)]), [tmdb], SIZE)
-    assert [(r["outcome"], r["detail"], r["attempts"]) for r in report.to_pylist()] == [
-        ("failed", "the host answered 500 (3 attempts)", 3)
-    ] * 2
-    assert len(hosts.api.log) == 3
-    again, _ = enrich(store, catalogue([row(1)]), [tmdb], SIZE)
-    assert again.to_pylist()[0]["synopsis_source"] == "tmdb"
-
-
 @pytest.mark.parametrize(
     "answer",
     [
@@ -356,17 +335,6 @@ def test_what_tmdb_would_not_say_is_a_failure_and_never_kept(hosts: Hosts, store
         assert len(portal.log) <= (8 + 8) * 3
     hosts.environment = well
     assert {outcome for outcome, _, _ in run(hosts, store, rows)[1].values()} == {"found"}
-
-
-def test_a_host_that_is_down_is_given_up_and_said(hosts: Hosts, store: Store, capsys: pytest.CaptureFixture) -> None:
-    hosts.environment |= {"TMDB_API_URL": "http://127.0.0.1:9"}
-    _, told = run(hosts, store, [row(n) for n in range(1, 301)])
-    assert {outcome for outcome, _, _ in told.values()} == {"failed"}
-    reasons = [detail for _, detail, _ in told.values()]
-    assert sum("127.0.0.1:9 is down: 8 requests in a row failed" in reason for reason in reasons) > 500
-    said = capsys.readouterr().err
-    assert said.count("is left for another run") == 1
-    assert "A host could not be asked for 300 of 300 movies. Run this again: only they are asked for." in said
 
 
 def test_a_wrong_key_stops_the_run(hosts: Hosts, store: Store) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.fakes.server import Answered, FakeHost, as_json
+from tests.fakes.server import FakeHost, as_json
 from tests.fakes.tmdb import catalogue, row
 from tests.fakes.wikimedia import Encyclopedia
 from utils.content.enrichment import enrich, open_providers
@@ -152,16 +152,6 @@ def test_an_answer_without_the_page_asked_for_says_nothing_about_it(hosts: Hosts
     assert run(hosts, store, [row(1)])[1][1][0] == "found"
 
 
-@pytest.mark.parametrize("fault", ["429", "429-after:1", "500", "503", "reset", "stall", "drip", "short", "not-json"])
-def test_faults_that_pass(hosts: Hosts, store: Store, fault: str) -> None:
-    hosts.world.add(1)
-    key = "w/api.php&action=query&format=json&formatversion=2&redirects=1&prop=extracts&exintro=1&explaintext=1"
-    hosts.wikipedia.plan[f"{key}&exlimit=20&titles=Movie 1 (1994 film)"] = [fault]
-    texts, told = run(hosts, store, [row(1)])
-    assert texts[0] is not None
-    assert told[1][2] == 3
-
-
 @pytest.mark.parametrize("fault", ["503!", "404!", "not-json!", "bomb!", "elsewhere!", "file!", "html!"])
 def test_a_batch_that_fails_says_nothing_of_its_movies(hosts: Hosts, store: Store, fault: str) -> None:
     hosts.world.add(1)
@@ -219,11 +209,3 @@ def test_a_contact_is_needed(store: Store, monkeypatch: pytest.MonkeyPatch) -> N
             open_providers(store, "wikipedia", None, catalogue([]), wikipedia_contact=contact)
     (provider,) = open_providers(store, "wikipedia", None, catalogue([]), wikipedia_contact="https://example.org/me")
     assert provider.describe().startswith("wikipedia: texts under CC BY-SA 4.0, article named in the report")
-
-
-def test_a_host_that_is_down_is_given_up(hosts: Hosts, store: Store, capsys: pytest.CaptureFixture) -> None:
-    hosts.wikidata.answer = lambda *_: Answered(503, b"")
-    _, told = run(hosts, store, [row(n) for n in range(1, 1001)])
-    assert {outcome for outcome, _, _ in told.values()} == {"failed"}
-    assert len(hosts.wikidata.log) == 4 * 3
-    assert capsys.readouterr().err.count("is down: 4 requests in a row failed") == 1

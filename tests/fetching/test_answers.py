@@ -184,3 +184,5 @@ def test_what_failed_in_an_earlier_run_does_not_end_this_one(path: Path) -> None
         client = Client("tmdb", http, Answers(path))
         assert [ask(key) for key in ("bad/1", "bad/2", "bad/3", "bad/4", "good/3")] == ["failed"] * 4 + ["found"]
         assert [ask(key) for key in ("bad/5", "bad/6", "bad/7", "good/4")] == ["failed"] * 4
+        # The last was not asked any more, so nothing is known of it.
+        assert client.answers.get("tmdb", "good/4") is None

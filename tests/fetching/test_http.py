@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -279,9 +280,18 @@ def test_redirects_stay_on_the_host(host: FakeHost, http: Http, target: str) -> 
     "fault", [None, "hop", "500!", "reset!", "stall!", "loop!", "elsewhere!", "not-json!", "bomb!"]
 )
 def test_the_key_is_sent_and_never_said(
-    host: FakeHost, fault: str | None, as_query: bool, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture
+    host: FakeHost,
+    fault: str | None,
+    as_query: bool,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     caplog.set_level(logging.DEBUG)
+    # A login that requests would send in the place of ours.
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password else\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     host.plan["one"] = [fault] if fault else []
     headers = {} if as_query else {"Authorization": f"Bearer {KEY}"}
     site = Site(host.url, headers, f"api_key={KEY}" if as_query else "", (KEY,))
@@ -289,7 +299,9 @@ def test_the_key_is_sent_and_never_said(
     said = repr(site)
     try:
         Http(1000, QUICK).get(site, "one", {"language": "fr"} if fault is None else None, accept=accept)
+        assert fault in (None, "hop")
     except FetchError as error:
+        assert fault not in (None, "hop")
         said += str(error) + repr(error) + repr(error.__cause__)
     assert {asked.secret for asked in host.log} == {KEY if as_query else f"Bearer {KEY}"}
     assert caplog.records

@@ -66,14 +66,12 @@ class TooManyPixels(ImageRefused):
     """The header of an image file says that it has more pixels than allowed."""
 
 
-def decode(
-    source: Path | bytes, target: tuple[int, int] | None = None, max_pixels: int | None = None
-) -> Image.Image:
+def decode(source: Path | bytes, *, max_pixels: int = MAX_PIXELS, target: tuple[int, int] | None = None) -> Image.Image:
     """Return a JPEG, PNG or WebP file as an upright RGB picture (alpha on white, first frame only).
 
     Its size is checked in the header, before memory is spent on it. With ``target`` (width, height) a JPEG may come
     back smaller than it is, though not below ``target``: several times faster. Raises ImageRefused for everything that
-    is not a whole picture within the limits, TooManyPixels above ``max_pixels`` (None: ``MAX_PIXELS``).
+    is not a whole picture within the limits.
     """
     data = source if isinstance(source, bytes) else read(source)
     if len(data) > MAX_BYTES:
@@ -176,10 +174,10 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     raise ImageRefused("damaged WebP header (no picture in its first chunk)")
 
 
-def _check_size(size: tuple[int, int], max_pixels: int | None) -> None:
-    (width, height), most = size, MAX_PIXELS if max_pixels is None else max_pixels
-    if width * height > most:
-        raise TooManyPixels(f"too many pixels ({width:,} x {height:,}, at most {most:,})")
+def _check_size(size: tuple[int, int], max_pixels: int) -> None:
+    width, height = size
+    if width * height > max_pixels:
+        raise TooManyPixels(f"too many pixels ({width:,} x {height:,}, at most {max_pixels:,})")
     if min(width, height) < LEAST_SIDE:
         raise ImageRefused(f"too small ({width} x {height}, at least {LEAST_SIDE} a side)")
 
