@@ -1,5 +1,6 @@
-"""The facts of one movie, as 01-Download-Convert leaves them: what every provider of enrichment is asked with."""
+"""The facts of one movie, as 01-Download-Convert leaves them: what every provider of content is asked with."""
 
+import re
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -15,6 +16,12 @@ class Movie:
     genres: tuple[str, ...]
     imdbId: str | None
     tmdbId: int | None
+
+    @property
+    def imdb(self) -> str | None:
+        """The IMDb id as IMDb writes it, tt and at least 7 digits; None where it is no number."""
+        number = self.imdbId or ""
+        return f"tt{number:0>7}" if re.fullmatch(r"[0-9]{1,12}", number) else None
 
 
 def movies_of(table: pa.Table) -> list[Movie]:
