@@ -205,8 +205,8 @@ def _details(name: str, case: Mapping[str, Any]) -> list[str]:
     kept = [a / b for a, b in new["kept"] if b]
     lines = [f"<details><summary>{name}: all numbers</summary>", ""]
     lines += [
-        f"Draws {', '.join(str(one['draw']) for one in case['about'])}; of the first: {about['rows']['train']:,} ratings "
-        f"in train, {about['rows']['valid']:,} in valid, {about['rows']['cold']:,} of {about['cold movies']:,} cold "
+        f"Draws {', '.join(str(one['draw']) for one in case['about'])}; of the first: {about['rows']['train']:,} "
+        f"ratings in train, {about['rows']['valid']:,} in valid, {about['rows']['cold']:,} of {about['cold movies']:,} cold "
         f"movies; {about['users']:,} users, {about['movies']:,} movies, {about.get('has_poster', 0):,} with a poster, "
         f"{about.get('has_text', 0):,} with a text.",
         "",
