@@ -206,8 +206,8 @@ def _details(name: str, case: Mapping[str, Any]) -> list[str]:
     lines = [f"<details><summary>{name}: all numbers</summary>", ""]
     lines += [
         f"Draws {', '.join(str(one['draw']) for one in case['about'])}; of the first: {about['rows']['train']:,} "
-        f"ratings in train, {about['rows']['valid']:,} in valid, {about['rows']['cold']:,} of {about['cold movies']:,} cold "
-        f"movies; {about['users']:,} users, {about['movies']:,} movies, {about.get('has_poster', 0):,} with a poster, "
+        f"ratings in train, {about['rows']['valid']:,} in valid, {about['rows']['cold']:,} of {about['cold movies']:,} "
+        f"cold movies; {about['users']:,} users, {about['movies']:,} movies, {about.get('has_poster', 0):,} with a poster, "
         f"{about.get('has_text', 0):,} with a text.",
         "",
         f"New users, never trained on: given all their ratings, {np.mean(kept):.3f} of the NDCG@10 that training "
