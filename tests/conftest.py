@@ -38,9 +38,8 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def inputs() -> Inputs:
     """A data set of 12 users, 18 movies and 5 genres (reserved codes included in the rows), content 4 + 3 wide."""
-    return Inputs(
-        users=15, movies=21, genres=8, most_genres=3, content_rows=21, content_columns=content_columns({"poster": 4, "text": 3})
-    )  # fmt: skip
+    columns = content_columns({"poster": 4, "text": 3})
+    return Inputs(users=15, movies=21, genres=8, most_genres=3, content_rows=21, content_columns=columns)
 
 
 @pytest.fixture

@@ -54,10 +54,11 @@ def test_reserved_rows_are_the_mean_flagged_as_absent(features: pa.Table, codes:
 
 
 def test_columns() -> None:
-    assert content_columns(4, 3) == {"poster": (0, 4), "text": (4, 7), "has_poster": (7, 8), "has_text": (8, 9)}
-    assert list(content_columns(512, 510)) == ["poster", "text", "has_poster", "has_text"]
+    columns = content_columns({"poster": 4, "text": 3})
+    assert columns == {"poster": (0, 4), "text": (4, 7), "has_poster": (7, 8), "has_text": (8, 9)}
+    assert list(content_columns({"poster": 512, "text": 510})) == ["poster", "text", "has_poster", "has_text"]
     for text in (511, 512):
-        assert content_columns(512, text) == {"poster": (0, 512), "text": (512, 512 + text)}
+        assert content_columns({"poster": 512, "text": text}) == {"poster": (0, 512), "text": (512, 512 + text)}
 
 
 def test_movies_that_do_not_match(features: pa.Table, codes: pa.Table, tmp_path: Path) -> None:
