@@ -47,7 +47,7 @@ class Twin(nn.Module):
         self._slots_behind = graph.slots_behind()
         self._dots = shortcuts.dot_products(graph)
         self._joined = shortcuts.joined(graph)
-        self._once = {slot.column for slot in graph.slots if slot.frozen and slot.most_items == 1}
+        self._once = {slot.column for slot in graph.slots if slot.frozen and not slot.is_list}
 
     @property
     def device(self) -> torch.device:
@@ -112,7 +112,7 @@ class Twin(nn.Module):
 
     def _look_up(self, slot: Slot, keys: Tensor) -> Tensor:
         rows = self.table(slot.column)(keys if keys.dtype.itemsize >= 4 else keys.int())
-        return rows.sum(-2) if slot.most_items > 1 else rows
+        return rows.sum(-2) if slot.is_list else rows
 
     def _run(
         self, values: dict[str, Tensor], inverse: Mapping[str, Tensor], dots: Mapping[str, tuple[str, ...]]
@@ -231,7 +231,7 @@ def _table(
     weight = torch.empty(slot.rows, slot.width).uniform_(-0.05, 0.05, generator=generator)
     # A row that no training row reads gets no gradient; HugeCTR reads it as zero in evaluation.
     weight[~seen[slot.column]] = 0
-    padding = 0 if slot.most_items > 1 else None
+    padding = 0 if slot.is_list else None
     if padding is not None:
         weight[padding] = 0
     return nn.Embedding(slot.rows, slot.width, padding_idx=padding, _weight=weight)
