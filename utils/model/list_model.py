@@ -4,8 +4,8 @@ A user is nothing but the ratings handed in, so someone who is in no training se
 movies are scored by EASE (Steck, Embarrassingly Shallow Autoencoders for Sparse Data, WWW 2019): X B with the B of
 zero diagonal that restores the likes X best. Movies without ratings are scored by their content F: the user's mean
 content p, a matrix W fitted so that p W F restores the likes of known movies, and the content of the new one. Both
-estimate the same thing, whether the user likes the movie, and ``blend`` puts them on one scale by what came true of
-ratings that were held out.
+estimate the same thing, whether the user likes the movie. ``blend`` puts them into one list: new movies as high as
+known ones allow, by what came true of ratings that were held out.
 """
 
 from dataclasses import dataclass, replace
@@ -129,7 +129,7 @@ def fit(train: Ratings, content: np.ndarray, held: tuple[np.ndarray, np.ndarray]
         raise BaselineError("Nobody likes anything in train, so there is nothing to recommend by.")
     late, new = held
     rest = train.take(~(late | new))
-    later, unseen = _Held.of(rest, train.take(late & train.liked), seed), train.take(new & train.liked)
+    later = _Held.of(rest, train.take(late & train.liked), seed)
     if not len(later.user) or not rest.liked.any():
         return _fitted(train, content, PENALTIES[1], None)
     half_life = max(HALF_LIVES, key=lambda one: later.ndcg(rest.recent(one)))
@@ -138,7 +138,7 @@ def fit(train: Ratings, content: np.ndarray, held: tuple[np.ndarray, np.ndarray]
     best = max(tried, key=lambda one: later.ndcg(one.scores(later.rated)))
     trend = max(TRENDS, key=lambda one: later.ndcg(replace(best, trend=one).scores(later.rated)))
     model = replace(_fitted(train, content, best.penalty, half_life), trend=trend)
-    if not content.size or not len(unseen.user):
+    if not content.size or not (new & train.liked).any():
         return model
     trial = replace(_fitted(rest, content, best.penalty, half_life), trend=trend)
     kept = {one: later.ndcg(replace(trial, blend=one).scores(later.rated)) for one in (0.0, *BLENDS)}
