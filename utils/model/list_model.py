@@ -4,8 +4,8 @@ A user is nothing but the ratings handed in, so someone who is in no training se
 movies are scored by EASE (Steck, Embarrassingly Shallow Autoencoders for Sparse Data, WWW 2019): X B with the B of
 zero diagonal that restores the likes X best. Movies without ratings are scored by their content F: the user's mean
 content p, a matrix W fitted so that p W F restores the likes of known movies, and the content of the new one. Both
-estimate the same thing, whether the user likes the movie, and ``blend`` puts them on one scale by what came true of
-ratings that were held out.
+estimate the same thing, whether the user likes the movie. ``blend`` puts them into one list: new movies as high as
+known ones allow, by what came true of ratings that were held out.
 """
 
 from dataclasses import dataclass, replace

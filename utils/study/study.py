@@ -40,15 +40,17 @@ class Study:
 
     def job(self, model: str, features: FeatureSet, seed: int, settings: Settings | None = None) -> Job:
         """Return what one run is trained from: the graph of ``model`` on the content of ``features``."""
+        graph = MODELS[model](self.data.inputs, features)
+        started = {slot.column for slot in graph.slots if not slot.frozen} if model == "multimodal" else set()
         return Job(
-            graph=MODELS[model](self.data.inputs, features),
+            graph=graph,
             train=self.data.splits["train"],
             monitor=self.data.splits["valid"],
             frozen=self.data.frozen(features, seed),
             inputs=self.data.inputs,
             settings=settings or self.settings,
             seed=seed,
-            start=self._biases if model == "multimodal" else {},
+            start={column: biases for column, biases in self._biases.items() if column in started},
         )
 
     def tune(self, model: str, sets: Sequence[FeatureSet], tries: int, seed: int) -> list[dict[str, Any]]:
