@@ -36,7 +36,7 @@ DROP = workflow.drop_movie_ids
 FULL = "ids+genres+poster+text"
 SECONDS = 90
 """Longest that a training or a transformation may go on after a worker was killed: a hang is a failure."""
-pytestmark = [pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore:.*CPU mode")]
+pytestmark = [pytest.mark.timeout(1800), pytest.mark.filterwarnings("ignore:.*CPU mode")]
 
 
 @pytest.fixture(scope="module")
