@@ -1,5 +1,5 @@
 # make run    the series, headless        make test   every test
-# make lab    JupyterLab                  make lint   ruff over code and notebooks, mypy over utils
+# make lab    JupyterLab                  make lint   ruff over code and notebooks, mypy, order of imports
 # make report  the executed series as a site to read in a browser: runs/<DATASET>/site/index.html
 # make bench  each stage against what a user would do instead: benchmarks/README.md
 # make growth  the series at 1, 5 and 25 million ratings: the table in docs/scaling.md
@@ -30,6 +30,7 @@ lint: $(VENV)/.ready-dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy utils
+	@$(BIN)/lint-imports
 
 report: $(VENV)/.ready
 	@$(BIN)/python -m utils.series.site $${DATASET:+"$$DATASET"}

@@ -1,9 +1,7 @@
 """The series as people run it: every notebook, in order, headless, on real ratings; then on awkward catalogues."""
 
-import csv
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,18 +9,17 @@ import pandas as pd
 import papermill
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
-from tests.places import CACHE, ROOT
+from tests.places import ROOT
+from tests.whole.conftest import share_cache
 from utils.etl import negative_sampling
-from utils.handoff import store as artefacts
+from utils.handoff.atomic import sha256
 from utils.handoff.contract import ARTEFACTS
-from utils.handoff.store import Store
+from utils.handoff.store import Store, open_store
 from utils.metrics import click
 from utils.model import frozen_table
 from utils.model.architectures import MODELS
-from utils.model.training import fit as training
-from utils.model.training import launch
+from utils.model.training import fit, launch
 from utils.recommend import onnx_export
 from utils.series import runner
 from utils.study import missing_content, objectives
@@ -31,33 +28,26 @@ from utils.study.study import Study
 NOTEBOOKS = sorted(path.stem for path in ROOT.glob("[0-9]*.ipynb"))
 FULL = "ids+genres+poster+text"
 SHUFFLED = f"{FULL}(shuffled)"
-
-
-def data_folder(folder: Path) -> Path:
-    """A DATA_DIR in ``folder`` that shares the cache of downloads, so that weights are fetched once."""
-    data = folder / "data"
-    data.mkdir()
-    CACHE.mkdir(parents=True, exist_ok=True)
-    (data / ".cache").symlink_to(CACHE)
-    return data
-
-
-def run(folder: Path, **given: object) -> int:
-    return runner.run_all(given, runs=folder / "runs")
+HIDDEN = [0.0, 0.9]
+LAST = "07-Training-with-HugeCTR"
 
 
 @pytest.fixture(scope="module")
-def series(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, object]]]:
+def series(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, object]]:
     """The whole series on 300 users of ml-100k; gives the folder and the parameters."""
     folder = tmp_path_factory.mktemp("series")
-    given = {"DATA_DIR": str(data_folder(folder)), "SAMPLE_USERS": 300, "COLD_FRACTION": 0.2, "SEEDS": [42, 43]}
-    assert run(folder, **given) == len(NOTEBOOKS)
+    share_cache(folder / "data")
+    given: dict[str, object] = {
+        "DATA_DIR": str(folder / "data"), "SAMPLE_USERS": 300, "COLD_FRACTION": 0.2, "SEEDS": [42, 43],
+        "FEATURES": ["ids", FULL, SHUFFLED], "MISSING_SHARES": HIDDEN,
+    }  # fmt: skip
+    assert runner.run_all(given, runs=folder / "runs") == len(NOTEBOOKS)
     return folder, given
 
 
 @pytest.fixture(scope="module")
 def store(series: tuple[Path, dict[str, object]]) -> Store:
-    return artefacts.open_store(series[0] / "data", "ml-100k", 42, "07-Training-with-HugeCTR")
+    return open_store(series[0] / "data", "ml-100k", 42, LAST)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +64,7 @@ def test_every_file_of_the_contract_is_there_and_is_what_it_says(store: Store) -
     manifest = store.manifest()
     for name, artefact in ARTEFACTS.items():
         path = store.need(name)
-        assert manifest[name]["sha256"] == artefacts.sha256(path), name
+        assert manifest[name]["sha256"] == sha256(path), name
         assert manifest[name]["notebook"] == artefact.notebook
         if artefact.columns is not None:
             assert store.read(name).num_rows == manifest[name]["rows"]
@@ -139,9 +129,8 @@ def test_metrics_are_tidy_and_above_floors_that_a_broken_model_misses(metrics: p
     assert {"auc", "logloss", "gauc", "recall@10", "ndcg@10"} <= set(metrics["metric"])
     assert np.isfinite(metrics[["value", "low", "high"]]).all().all() and (metrics["n"] > 0).all()
     hidden = [missing_content.parse(name) for name in metrics["features"]]
-    assert {(share, strategy) for share in (0.0, 0.5, 0.9) for strategy in missing_content.STRATEGIES} == set(
-        hidden
-    ) - {None}
+    asked = {(share, strategy) for share in HIDDEN for strategy in missing_content.STRATEGIES}
+    assert asked == set(hidden) - {None}
     metrics = metrics[[one is None for one in hidden]]
     ours = metrics[(metrics["model"] == "multimodal") & (metrics["metric"] == "auc")]
     auc = ours.groupby(["slice", "features"])["value"].mean()
@@ -191,11 +180,11 @@ def study(store: Store) -> Study:
     movies = store.read("movies_converted").sort_by("movieId")
     table = frozen_table.content_table(features, codes)
     settings = objectives.settings("both", 6, 2, 2048, 0.002)
-    fit = launch.trainer(store, "torch", 1, [[0]])
-    return Study.open(store, movies, features, codes, table, settings, "torch", fit)
+    trainer = launch.trainer(store, "torch", 1, [[0]])
+    return Study.open(store, movies, features, codes, table, settings, "torch", trainer)
 
 
-def job_of(study: Study, model: str, objective: str = "like") -> training.Job:
+def job_of(study: Study, model: str, objective: str = "like") -> fit.Job:
     return study.job(model, FULL, 1, objective, study.settings[objective])
 
 
@@ -223,7 +212,7 @@ def test_the_hugectr_script_passes_the_stand_in_and_its_weights_load_here(
     assert f'source="{study.objectives[objective]}-hugectr/_file_list.txt"' in source
     epochs = study.settings[objective].epochs
     assert len(found.history) == epochs and all("valid_auc" in epoch for epoch in found.history)
-    assert training.score(found.twin, study.splits["valid"]).std() > 0
+    assert fit.score(found.twin, study.splits["valid"]).std() > 0
 
 
 def test_two_processes_give_the_auc_of_one(study: Study, store: Store) -> None:
@@ -231,16 +220,16 @@ def test_two_processes_give_the_auc_of_one(study: Study, store: Store) -> None:
     folder = store.path("checkpoints") / "two_processes"
     folder.mkdir()
     try:
-        runs = [training.fit(job), launch.fit_distributed(store, job, folder / "multimodal", 2)]
+        runs = [fit.fit(job), launch.fit_distributed(store, job, folder / "multimodal", 2)]
     finally:
         shutil.rmtree(folder)
     valid = study.splits["valid"]
-    one, two = (click.auc(valid.label.numpy(), training.score(found.twin, valid)) for found in runs)
+    one, two = (click.auc(valid.label.numpy(), fit.score(found.twin, valid)) for found in runs)
     assert one == pytest.approx(two, abs=0.003)
 
 
 def test_a_second_run_does_nothing(series: tuple[Path, dict[str, object]]) -> None:
-    assert run(series[0], **series[1]) == 0
+    assert runner.run_all(series[1], runs=series[0] / "runs") == 0
 
 
 def test_a_hand_off_of_another_seed_is_refused(series: tuple[Path, dict[str, object]], tmp_path: Path) -> None:
@@ -254,68 +243,22 @@ def test_a_hand_off_of_another_seed_is_refused(series: tuple[Path, dict[str, obj
         )
 
 
-def test_running_05_first_names_the_notebook_to_run(tmp_path: Path) -> None:
-    with pytest.raises(papermill.PapermillExecutionError, match="Run 03-Feature-Extraction-Poster.ipynb first"):
-        papermill.execute_notebook(
-            str(ROOT / "05-Create-Feature-Store.ipynb"),
-            str(tmp_path / "out.ipynb"),
-            {"DATA_DIR": str(tmp_path)},
-            cwd=str(ROOT),
-            progress_bar=False,
-        )
-
-
-def own_data(folder: Path) -> dict[str, object]:
-    """Sixty readers and forty books: ratings and "movies" of another domain, as csv."""
-    generator = np.random.default_rng(0)
-    with (folder / "items.csv").open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["movieId", "title", "genres"])
-        for item in range(1, 41):
-            writer.writerow([item, f"Book {item}, The ({1900 + item})", "Crime|Poetry" if item % 2 else "Poetry"])
-    with (folder / "ratings.csv").open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["userId", "movieId", "rating", "timestamp"])
-        for user in range(1, 61):
-            for item in generator.choice(np.arange(1, 41), 15, replace=False):
-                likes = (user % 2) == (item % 2)
-                writer.writerow([user, item, generator.choice([4, 5] if likes else [1, 2, 3]), 1_000_000 + user])
-    return {
-        "DATA_DIR": str(data_folder(folder)),
-        "DATASET": "books",
-        "RATINGS": str(folder / "ratings.csv"),
-        "MOVIES": str(folder / "items.csv"),
-        "COLD_FRACTION": 0.1,
-        "ENRICHMENT": "local",
-        "ENRICHMENT_DIR": str(folder / "content"),
-        "EPOCHS": 3,
-        "SEEDS": [1],
-        "FEATURES": ["ids", FULL],
-        "MISSING_SHARES": [0.5],
-        "OWN_DATA": False,
-    }
-
-
-@pytest.mark.parametrize("kept", ["synopses", "posters"])
-def test_a_catalogue_without_posters_or_without_texts_runs_to_the_end(tmp_path: Path, kept: str) -> None:
-    given = own_data(tmp_path)
-    folder = tmp_path / "content"
-    folder.mkdir()
-    if kept == "synopses":
-        lines = [
-            "movieId,synopsis",
-            *(f"{item},A book about {'murder' if item % 2 else 'spring'}." for item in range(1, 41)),
-        ]
-        (folder / "synopses.csv").write_text("\n".join(lines))
-    else:
-        (folder / "posters").mkdir()
-        for item in range(1, 41):
-            Image.new("RGB", (60, 90), (item * 6, 10, 200)).save(folder / "posters" / f"{item}.png")
-    given |= {"OBJECTIVE": "both" if kept == "synopses" else "like", "TUNING": int(kept == "synopses")}
-    assert run(tmp_path, **given) == len(NOTEBOOKS)
-    assert (tmp_path / "data" / "books" / "rank-hugectr").exists() == (kept == "synopses")
-    books = artefacts.open_store(tmp_path / "data", "books", 42, "07-Training-with-HugeCTR")
-    features = books.read("feature_store").to_pandas()
-    assert features["has_text"].all() == (kept == "synopses") and features["has_poster"].all() == (kept == "posters")
-    assert {"warm", "cold"} <= set(pd.read_csv(books.path("metrics"))["slice"])
-    assert books.read("recommendations").num_rows > 0
+@pytest.mark.parametrize("kept", ["synopses.csv", "posters"])
+def test_a_catalogue_without_posters_or_without_texts_runs_to_the_end(example: Path, tmp_path: Path, kept: str) -> None:
+    source, content, texts = example / "data" / "board-games-source", tmp_path / "content", kept == "synopses.csv"
+    content.mkdir()
+    (shutil.copy if texts else shutil.copytree)(source / "content" / kept, content / kept)
+    share_cache(tmp_path / "data")
+    given: dict[str, object] = {
+        "DATA_DIR": str(tmp_path / "data"), "DATASET": "games", "RATINGS": str(source / "plays.csv"),
+        "MOVIES": str(source / "games.csv"), "COLD_FRACTION": 0.1, "ENRICHMENT": "local",
+        "ENRICHMENT_DIR": str(content), "EPOCHS": 3, "SEEDS": [1], "FEATURES": ["ids", FULL], "MISSING_SHARES": [0.5],
+        "OBJECTIVE": "both" if texts else "like", "TUNING": int(texts),
+    }  # fmt: skip
+    assert runner.run_all(given, runs=tmp_path / "runs") == len(NOTEBOOKS)
+    games = open_store(tmp_path / "data", "games", 42, LAST)
+    assert games.path("rank-hugectr").exists() == texts
+    features = games.read("feature_store").to_pandas()
+    assert features["has_text"].all() == texts and features["has_poster"].all() == (not texts)
+    assert {"warm", "cold"} <= set(pd.read_csv(games.path("metrics"))["slice"])
+    assert games.read("recommendations").num_rows > 0
