@@ -32,7 +32,7 @@ from utils.series import runner
 
 __all__ = ["recipe", "train"]
 DROP = workflow.drop_movie_ids
-FULL = "ids+genres+poster+text"
+FULL = "ids+genres+facts+poster+text"
 SECONDS = 90
 """Longest that a training or a transformation may go on after a worker was killed: a hang is a failure."""
 KEYS = ["trainer", "model", "features", "seed", "split", "slice", "metric"]
