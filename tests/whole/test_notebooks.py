@@ -242,8 +242,8 @@ def test_a_catalogue_without_posters_or_without_texts_runs_to_the_end(example: P
     given: dict[str, object] = {
         "DATA_DIR": str(tmp_path / "data"), "DATASET": "games", "RATINGS": str(source / "plays.csv"),
         "MOVIES": str(source / "games.csv"), "COLD_FRACTION": 0.1, "ENRICHMENT": "local",
-        "ENRICHMENT_DIR": str(content), "EPOCHS": 3, "SEEDS": [1], "FEATURES": ["ids", FULL], "MISSING_SHARES": [0.5], "FACTS": None,
-        "TUNING": int(texts),
+        "ENRICHMENT_DIR": str(content), "EPOCHS": 3, "SEEDS": [1], "FEATURES": ["ids", FULL], "MISSING_SHARES": [0.5],
+        "TUNING": int(texts), "FACTS": None,
     }  # fmt: skip
     assert runner.run_all(given, runs=tmp_path / "runs") == len(NOTEBOOKS)
     games = open_store(tmp_path / "data", "games", 42, LAST)
