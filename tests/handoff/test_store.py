@@ -201,10 +201,8 @@ def write_chain(open_for: Open) -> None:
         store.read(name)
     vector = vector_column(np.zeros((2, 3)))
     there = pa.array([True, False])
-    store.write(
-        "feature_store",
-        pa.table({"movieId": [1, 2], "poster": vector, "text": vector, "has_poster": there, "has_text": there}),
-    )
+    blocks, flags = dict.fromkeys(contract.BLOCKS, vector), dict.fromkeys(contract.FLAGS.values(), there)
+    store.write("feature_store", pa.table({"movieId": [1, 2]} | blocks | flags))
 
 
 def test_a_stale_file_is_refused_and_so_is_what_was_made_from_it(open_for: Open) -> None:

@@ -96,7 +96,7 @@ def read(store: Store, metadata: Mapping[str, Any]) -> dict[str, Any]:
     path, described = store.need("reductions"), metadata.get("reductions", {})
     for block in BLOCKS:
         if block not in described:
-            raise HandOffError(f"feature_store.parquet does not say how {block} was reduced. {_AGAIN}")
+            raise HandOffError(f"feature_store.parquet does not say how its column {block} was made. {_AGAIN}")
     try:
         with np.load(path, allow_pickle=False) as file:
             found = {block: _reduction(file, block) for block in BLOCKS}
