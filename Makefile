@@ -15,12 +15,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 export DATASET ARCHIVE PARAMS
 
-<<<<<<< HEAD
-.PHONY: run test lab lint report evidence bench growth peers clean outputs check-machine
-=======
-.PHONY: run test coverage lab lint report evidence bench clean outputs check-machine
->>>>>>> series
-.DEFAULT_GOAL := run
+.PHONY: help run test coverage lab lint report evidence bench growth peers outputs clean check-machine
+.DEFAULT_GOAL := help
+
+# The lines at the top of this file.
+help:
+	@sed -n 's/^# \{0,1\}//p;/^PYTHON/q' $(firstword $(MAKEFILE_LIST)) | sed '/^PYTHON/d'
 
 run: $(VENV)/.ready
 	@$(BIN)/python -m utils.series.runner $${DATASET:+"DATASET=$$DATASET"} $${ARCHIVE:+"ARCHIVE=$$ARCHIVE"} --params "$$PARAMS"
