@@ -1,11 +1,9 @@
 """The same shards on a Dask cluster: the same vectors, each encoder loaded once, and no work lost with a worker."""
 
 import os
-import pickle
 import signal
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from utils.handoff.store import DataFolderError, Store, open_store
 from utils.machine.dask_cluster import cluster
 from utils.vectors import on_dask, posters, shards, texts
 from utils.vectors.encoders.base import EncoderError
-from utils.vectors.on_dask import OnWorker, encode_with
+from utils.vectors.on_dask import OnWorker
 from utils.vectors.shards import Item
 
 __all__ = ["tiny", "tiny_bert"]
@@ -162,18 +160,6 @@ def test_a_worker_with_another_encoder_is_refused(store, two):
 def test_a_disk_that_workers_do_not_share_is_named(tmp_path):
     with pytest.raises(DataFolderError, match=r"A Dask worker does not find .*DATA_DIR must be on a disk that this"):
         shards.shard_task(tmp_path / "absent" / "1.parquet", [], None, 2)
-
-
-def test_a_worker_loads_the_encoder_in_its_precision(tmp_path, tiny_bert, two):
-    fast = texts.load_encoder(str(tiny_bert), "cpu", tmp_path, "bfloat16")
-    sent = pickle.loads(pickle.dumps(encode_with(texts.load_encoder, fast, texts.encode_texts, 2, two)))
-    items = [Item(1, "1", "a cowboy western"), Item(2, "2", "paris")]
-    vectors, failures = sent(items)
-    np.testing.assert_array_equal(vectors, texts.encode_texts(items, fast, 2)[0])
-    assert failures == [] and vectors.dtype == np.float32
-    other = replace(sent, arguments=(*sent.arguments[:-1], "float32"))
-    with pytest.raises(EncoderError, match="precision is 'float32' instead of 'bfloat16'"):
-        other(items)
 
 
 def test_an_encoder_made_by_hand_cannot_be_sent(store, tiny, two):

@@ -51,29 +51,21 @@ def test_what_cannot_be_decoded_is_named_and_the_rest_is_there(store, tiny):
         np.testing.assert_allclose(found.vectors[place], image.forward(tiny, np.stack([pixels]))[0], atol=1e-5)
 
 
-def test_large_pictures_are_decoded_one_at_a_time_and_too_large_ones_not_at_all(store, tiny, monkeypatch):
-    monkeypatch.setattr(posters.os, "cpu_count", lambda: 8)
+def test_large_pictures_are_decoded_one_after_the_other_and_too_large_ones_not_at_all(store, tiny, monkeypatch):
     monkeypatch.setattr(posters, "MANY_PIXELS", 10_000)
-    monkeypatch.setattr(posters, "MAX_PIXELS", 90_000)
-    inside, most, lock = 0, 0, threading.Lock()
+    decoded = []
 
     def watched(path, max_pixels):
-        nonlocal inside, most
-        with lock:
-            inside += max_pixels == 90_000
-            most = max(most, inside)
-        try:
-            return decode(path, max_pixels=max_pixels)
-        finally:
-            with lock:
-                inside -= max_pixels == 90_000
+        picture = decode(path, max_pixels=max_pixels)
+        decoded.append((picture.width, threading.current_thread() is threading.main_thread()))
+        return picture
 
     monkeypatch.setattr(posters, "decode", watched)
-    paths = [draw(store, number, (200, 300)) for number in range(24)] + [draw(store, 24), draw(store, 25, (301, 300))]
-    found = posters.encode_posters(store, enriched_posters(paths), tiny)
-    assert found.ids.tolist() == list(range(1, 26)) and most == 1
-    assert "too many pixels (301 x 300, at most 90,000)" in found.failures[0].reason
-    assert len(np.unique(found.vectors, axis=0)) == 25
+    paths = [draw(store, number, (200, 300) if number % 2 else (60, 90)) for number in range(12)]
+    found = posters.encode_posters(store, enriched_posters([*paths, draw(store, 12, (6400, 6300))]), tiny)
+    assert found.ids.tolist() == list(range(1, 13)) and len(np.unique(found.vectors, axis=0)) == 12
+    assert sorted(decoded) == [(60, False)] * 6 + [(200, True)] * 6
+    assert "too many pixels (6,400 x 6,300, at most 40,000,000)" in found.failures[0].reason
 
 
 def test_a_poster_that_changed_or_arrived_is_encoded_again(store, tiny):

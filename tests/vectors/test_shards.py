@@ -113,13 +113,6 @@ def test_no_movie_at_all_gives_an_empty_table_of_the_right_width(store):
     assert store.read("poster_embeddings").num_rows == 0
 
 
-def test_a_shard_of_failures_only_is_finished_too(store):
-    encode(store, items_of([-1, -2]), Toy())
-    toy = Toy()
-    assert len(encode(store, items_of([-1, -2]), toy).failures) == 2
-    assert toy.calls == []
-
-
 def test_the_hand_off_is_written_and_the_shards_removed(store):
     found = encode(store, items_of([1, -1, 2]), Toy())
     store.write("poster_embeddings", *found.hand_off())

@@ -27,7 +27,7 @@ from utils.content.providers.tmdb import MOST_DAYS
 from utils.fetching.answers import DAY, FILE, Answers
 from utils.handoff import manifest, parameters
 from utils.handoff.atomic import DataFolderError
-from utils.handoff.contract import ARTEFACTS
+from utils.handoff.contract import ARTEFACTS, table_of
 from utils.handoff.parameters import ParameterError
 from utils.handoff.store import Store
 
@@ -63,7 +63,7 @@ class _Found:
 
     def note(self, modality: str, provider: str | None, outcome: str, detail: str | None, attempts: int) -> None:
         values = (self.movie.movieId, modality, provider, outcome, detail, attempts)
-        self.report[modality].append(dict(zip(_columns("enrichment_report"), values, strict=True)))
+        self.report[modality].append(dict(zip(ARTEFACTS["enrichment_report"].columns or (), values, strict=True)))
 
 
 def enrich(
@@ -93,7 +93,7 @@ def enrich(
         raise DataFolderError(
             f"Cannot make the folder {folder} ({error.strerror}). Remove what is in its place."
         ) from error
-    empty = dict.fromkeys(_columns("enriched"))
+    empty = dict.fromkeys(ARTEFACTS["enriched"].columns or ())
     found = [_Found(movie, empty | {"movieId": movie.movieId}) for movie in movies_of(movies)]
     chosen = found[:max_movies]
     for provider in providers:
@@ -112,7 +112,7 @@ def enrich(
     if failed:
         said = f"A host could not be asked for {failed:,} of {len(found):,} movies."
         tqdm.write(f"{said} Run this again: only they are asked for.", file=sys.stderr)
-    return _table("enriched", [each.row for each in found]), _table("enrichment_report", report)
+    return table_of("enriched", [each.row for each in found]), table_of("enrichment_report", report)
 
 
 def _ask_for_all(
@@ -187,16 +187,6 @@ def _saved_poster(provider: Provider, movie: Movie, path: Path, size: tuple[int,
     return picture
 
 
-def _columns(name: str) -> dict[str, Any]:
-    columns = ARTEFACTS[name].columns
-    assert columns is not None
-    return dict(columns)
-
-
-def _table(name: str, rows: list[dict[str, Any]]) -> pa.Table:
-    return pa.Table.from_pylist(rows, schema=pa.schema(list(_columns(name).items())))
-
-
 def left_to_do(folder: Path) -> str | None:
     """Return why 02 should run again although nothing that it reads has changed; None where it need not.
 
@@ -212,7 +202,8 @@ def left_to_do(folder: Path) -> str | None:
         return f"a host could not be asked for {failed:,} movies"
     if not (folder / FILE).is_file():
         return None
-    names = [name.strip() for name in str(entry["parameters"].get("ENRICHMENT")).split(",")]
+    given = f"{entry['parameters'].get('ENRICHMENT')},{entry['parameters'].get('FACTS')}"
+    names = [name.strip() for name in given.split(",")]
     refresh, now, last_run = entry["parameters"].get("REFRESH_DAYS"), time.time(), path.stat().st_mtime
     try:
         with contextlib.closing(Answers(folder / FILE)) as answers:

@@ -1,7 +1,8 @@
-"""The facts of one movie, as 01-Download-Convert leaves them: what every provider of content is asked with."""
+"""One movie: what 01-Download-Convert knows of it, with which every source is asked, and the facts that are found."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
@@ -22,6 +23,19 @@ class Movie:
         """The IMDb id as IMDb writes it, tt and at least 7 digits; None where it is no number."""
         number = self.imdbId or ""
         return f"tt{number:0>7}" if re.fullmatch(r"[0-9]{1,12}", number) else None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Who made a film and where: ``names`` of people, countries and languages by ``FACT_LISTS``; runtime in minutes.
+
+    ``year`` is only given where it takes the place of the year in ``movies_converted``.
+    """
+
+    names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    runtime: float | None = None
+    year: int | None = None
+    source: str | None = None
 
 
 def movies_of(table: pa.Table) -> list[Movie]:

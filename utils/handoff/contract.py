@@ -3,21 +3,25 @@
 ``Store`` (``utils.handoff.store``) enforces it on every read and write.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
-VERSION = 1
+VERSION = 2
 """Version of the schemas below; raise it when a column changes, and older files are refused."""
 VECTOR = "fixed_size_list<float32>[d]"
 """Stands in a schema for a vector column of any width d."""
 WIDEST = 1024
 """HugeCTR's limit on the width of an embedding, and so of all blocks of content together."""
-BLOCKS = ("poster", "text")
+BLOCKS = ("facts", "poster", "text")
 """What the content of a movie consists of: each is a vector column of the feature store, in this order."""
 FLAGS = {block: f"has_{block}" for block in BLOCKS}
 """The column that is true where a movie has the block, and false where something else stands in for it."""
+PEOPLE = ("directors", "writers", "cast")
+FACT_LISTS = (*PEOPLE, "countries", "languages")
+"""The columns of ``movie_facts`` that hold names."""
 LIKED = 3.0
 """A rating above this is a like."""
 
@@ -63,6 +67,13 @@ ARTEFACTS: dict[str, Artefact] = {
         {"movieId": _INT64}
         | dict.fromkeys(("synopsis", "synopsis_source", "poster_path", "poster_source"), _TEXT),
     ),
+    "movie_facts": Artefact(
+        "movie_facts.parquet",
+        _02,
+        {"movieId": _INT64, "year": pa.int16()}
+        | dict.fromkeys(FACT_LISTS, pa.list_(_TEXT))
+        | {"runtime": _FLOAT32, "source": _TEXT},
+    ),
     "enrichment_report": Artefact(
         "enrichment_report.parquet",
         _02,
@@ -102,3 +113,8 @@ ARTEFACTS: dict[str, Artefact] = {
         {"userId": _INT64, "rank": pa.int32(), "movieId": _INT64, "score": _FLOAT32},
     ),
 }  # fmt: skip
+
+
+def table_of(name: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Return ``rows``, each a value for every column of the parquet artefact ``name``, as a table of its types."""
+    return pa.Table.from_pylist(list(rows), schema=pa.schema(list((ARTEFACTS[name].columns or {}).items())))

@@ -33,7 +33,8 @@ def _content(graph: Graph, inputs: Inputs, features: FeatureSet) -> dict[str, li
     if blocks:
         width = max(stop for _, stop in inputs.content_columns.values())
         table = graph.embedding("movieId_duplicate", inputs.content_rows, width, frozen=True)
-        ranges = {name: inputs.content_columns[name] for names in blocks.values() for name in names}
+        read = {name for names in blocks.values() for name in names}
+        ranges = {name: span for name, span in inputs.content_columns.items() if name in read}
         graph.slice(table, ranges, why="the row of the frozen table is the movie's feature vector")
     return blocks
 

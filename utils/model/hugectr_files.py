@@ -109,8 +109,8 @@ def load_snapshot(twin: Twin, prefix: Path, iteration: int = 0) -> None:
         _check_finite(folder, vectors)
         if len(keys) and not 0 <= keys.min() <= keys.max() < slot.rows:
             raise HandOffError(
-                f"{folder} has the key {keys.max()}, but the table of {slot.column!r} has {slot.rows} rows: "
-                "it was trained with another vocabulary (run of notebook 06)."
+                f"{folder} has keys from {keys.min()} to {keys.max()}, but the table of {slot.column!r} has "
+                f"{slot.rows} rows: it was trained with another vocabulary (run of notebook 06)."
             )
         if len(np.unique(keys)) != len(keys):
             raise HandOffError(f"{folder} has a key twice. Train again.")

@@ -92,9 +92,9 @@ def export(
         build.node("Gather", [table, "movie_row"], f"{column}_code")
     for slot in twin.graph.slots:
         table = build.constant(f"{slot.column}_table", twin.table(slot.column).weight.numpy(force=True))
-        found = f"{slot.column}_rows" if slot.most_items > 1 else f"{slot.column}_embedding"
+        found = f"{slot.column}_rows" if slot.is_list else f"{slot.column}_embedding"
         build.node("Gather", [table, f"{slot.column}_code"], found)
-        if slot.most_items > 1:
+        if slot.is_list:
             build.node("ReduceSum", [found, "axis_1"], f"{slot.column}_embedding", keepdims=0)
     for layer in twin.graph.layers[:-1]:
         build.layer(layer, twin)

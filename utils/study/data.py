@@ -123,7 +123,7 @@ class StudyData:
         """Return by column the biases that tables start from, float32 [rows of the table]: a ridge regression on train.
 
         ``rows`` bool [n] are the ratings to fit on, all by default. A movie whose id is unknown starts at the mean of
-        all; a logit of the like's probability p changes by 1 / (p (1 - p)) for each unit of p.
+        all, a genre at 0; the logit of a like's probability p changes by 1 / (p (1 - p)) for each unit of p.
         """
         train = self.splits["train"]
         movie = self.catalogue.codes["movieId"][self.catalogue.positions(train.codes["movieId_duplicate"].numpy())]
@@ -136,4 +136,5 @@ class StudyData:
         slope = 1 / (mean * (1 - mean))
         of_user = (fitted.user - label.mean()) * slope
         of_movie = fitted.movie * slope + np.log(mean / (1 - mean))
-        return {"userId": of_user.astype(np.float32), "movieId": of_movie.astype(np.float32)}
+        found = {"userId": of_user, "movieId": of_movie, "genres": np.zeros(self.inputs.genres)}
+        return {column: biases.astype(np.float32) for column, biases in found.items()}

@@ -40,15 +40,17 @@ class Study:
 
     def job(self, model: str, features: FeatureSet, seed: int, settings: Settings | None = None) -> Job:
         """Return what one run is trained from: the graph of ``model`` on the content of ``features``."""
+        graph = MODELS[model](self.data.inputs, features)
+        started = {slot.column for slot in graph.slots if not slot.frozen} if model == "multimodal" else set()
         return Job(
-            graph=MODELS[model](self.data.inputs, features),
+            graph=graph,
             train=self.data.splits["train"],
             monitor=self.data.splits["valid"],
             frozen=self.data.frozen(features, seed),
             inputs=self.data.inputs,
             settings=settings or self.settings,
             seed=seed,
-            start=self._biases if model == "multimodal" else {},
+            start={column: biases for column, biases in self._biases.items() if column in started},
         )
 
     def tune(self, model: str, sets: Sequence[FeatureSet], tries: int, seed: int) -> list[dict[str, Any]]:
@@ -95,7 +97,7 @@ class Study:
 
     def fit_lists(self, features: FeatureSet, seed: int) -> ListModel:
         """Return the list model that knows what ``features`` say of movies."""
-        return list_model.fit(self.judge.ratings, self.data.described(features, seed), self._held_out, seed)
+        return self._fitter.fit(self.data.described(features, seed))
 
     def lists(self, features: FeatureSet, seed: int) -> tuple[ListModel, Outcome]:
         """Fit and judge the list model; it gives no probabilities, so it has no click metrics."""
@@ -116,6 +118,10 @@ class Study:
     @cached_property
     def _held_out(self) -> tuple[np.ndarray, np.ndarray]:
         return tuning.held_out(self.data, self.data.store.seed)
+
+    @cached_property
+    def _fitter(self) -> list_model.Fitter:
+        return list_model.Fitter(self.judge.ratings, self._held_out, self.data.store.seed)
 
     @cached_property
     def _parts(self) -> tuning.Parts:

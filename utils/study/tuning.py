@@ -84,9 +84,12 @@ def tune(job: Job, parts: Parts, tries: int, kept: Path) -> list[dict[str, Any]]
     A search that is finished is kept in the file ``kept``.
     """
     if kept.exists():
-        return json.loads(kept.read_text())
+        try:
+            return json.loads(kept.read_text())
+        except ValueError as error:
+            print(f"{kept} is damaged and is made again: {error}")
     rows: list[dict[str, Any]] = []
-    start = parts.start if job.start else {}
+    start = {column: parts.start[column] for column in job.start}
     for factor in RATES[:tries]:
         settings = replace(job.settings, learning_rate=job.settings.learning_rate * factor)
         trial = replace(job, train=parts.fit, monitor=parts.warm, start=start, settings=settings)

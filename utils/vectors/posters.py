@@ -6,7 +6,6 @@ simply missing. The encoders themselves are in ``encoders.image``, the decoder i
 
 import hashlib
 import os
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -27,8 +26,7 @@ from utils.vectors.shards import SHARD_SIZE, Embeddings, Failure, Item, encode_i
 __all__ = ["DEFAULT", "ImageEncoder", "encode_images", "encode_posters", "load_encoder", "poster_items", "read_pixels"]
 
 MANY_PIXELS = 8_000_000
-"""Pictures of more pixels are decoded one at a time: one of 40 million takes up to half a gigabyte."""
-_MANY = threading.Lock()
+"""Pictures of more pixels are decoded one after the other: one of 40 million takes up to half a gigabyte."""
 
 
 def encode_posters(
@@ -70,9 +68,12 @@ def encode_images(items: Sequence[Item], encoder: ImageEncoder, batch_size: int)
     failures, batch, parts = [], [], [np.empty((0, encoder.width), "float32")]
     with ThreadPoolExecutor(_workers()) as pool:
         read = partial(read_pixels, size=encoder.size, resample=encoder.resample)
-        for item, pixels in zip(items, pool.map(read, (item.content for item in items)), strict=True):
-            if isinstance(pixels, str):
-                failures.append(Failure(item.movieId, pixels))
+        found = pool.map(partial(read, most=MANY_PIXELS), (item.content for item in items))
+        for item, pixels in zip(items, found, strict=True):
+            # In this thread and no other: the C library keeps for each thread what that has once asked for.
+            pixels = read(item.content) if pixels is None else pixels
+            if not isinstance(pixels, np.ndarray):
+                failures.append(Failure(item.movieId, str(pixels)))
                 continue
             batch.append(pixels)
             if len(batch) == batch_size:
@@ -83,18 +84,17 @@ def encode_images(items: Sequence[Item], encoder: ImageEncoder, batch_size: int)
     return np.concatenate(parts), failures
 
 
-def read_pixels(path: Path, size: int, resample: Image.Resampling = Image.Resampling.BILINEAR) -> np.ndarray | str:
-    """Return a poster as RGB uint8 [size, size, 3], or the reason why it cannot be had."""
+def read_pixels(
+    path: Path, size: int, resample: Image.Resampling = Image.Resampling.BILINEAR, most: int = MAX_PIXELS
+) -> np.ndarray | str | None:
+    """Return a poster as RGB uint8 [size, size, 3], or the reason why it cannot be had.
 
-    def squeezed(most: int) -> np.ndarray:
-        return np.asarray(decode(path, max_pixels=most).resize((size, size), resample))
-
+    None stands for a picture of more than ``most`` pixels that is still within the limit.
+    """
     try:
-        try:
-            return squeezed(MANY_PIXELS)
-        except TooManyPixels:
-            with _MANY:
-                return squeezed(MAX_PIXELS)
+        return np.asarray(decode(path, max_pixels=most).resize((size, size), resample))
+    except TooManyPixels as error:
+        return None if most < MAX_PIXELS else str(error)
     except ImageRefused as error:
         return str(error)
 

@@ -16,6 +16,7 @@ from utils.content.movie import Movie, movies_of
 from utils.content.providers.base import Provider
 from utils.content.providers.local import open_local
 from utils.content.providers.offline import Offline
+from utils.content.providers.plots import Plots
 from utils.content.providers.tmdb import open_tmdb
 from utils.content.providers.wikipedia import open_wikipedia
 from utils.fetching.answers import DAY, FILE, Answers, Client
@@ -52,6 +53,7 @@ class Opening:
 
 
 PROVIDERS: dict[str, Callable[[Opening], Provider]] = {
+    "plots": lambda opening: Plots(opening.movies),
     "offline": lambda opening: Offline(),
     "local": lambda opening: open_local(opening.folder, opening.movies, opening.store.path("posters")),
     "tmdb": lambda opening: open_tmdb(opening.client("tmdb"), accept_terms=opening.accept_tmdb_terms),

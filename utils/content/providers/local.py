@@ -51,7 +51,7 @@ class Local(Provider):
                 "nor posters/<movieId>.jpg, .jpeg, .png or .webp. Add at least one of them."
             )
         self._synopses = self._read_synopses(source, known) if source is not None else {}
-        self._posters = _of_catalogue(files, known, f"{posters}/<movieId>.jpg, .jpeg, .png or .webp")
+        self._posters = of_catalogue(files, known, f"{posters}/<movieId>.jpg, .jpeg, .png or .webp")
         if files:
             strangers = len(files) - len(self._posters)
             self._notes.append(f"{len(self._posters):,} posters ({strangers:,} of unknown movies)")
@@ -103,7 +103,7 @@ class Local(Provider):
         for number, text in zip(table["movieId"].to_pylist(), table["synopsis"].to_pylist(), strict=True):
             if number is not None:
                 texts.setdefault(number, clean(text))
-        mine = _of_catalogue(texts, known, str(path))
+        mine = of_catalogue(texts, known, str(path))
         synopses = {number: text for number, text in mine.items() if text is not None}
         self._notes.append(
             f"{len(synopses):,} synopses from {path.name} "
@@ -177,7 +177,8 @@ def _poster_files(posters: Path) -> dict[int, Path]:
     return files
 
 
-def _of_catalogue(found: dict[int, T], known: set[int], where: str) -> dict[int, T]:
+def of_catalogue(found: dict[int, T], known: set[int], where: str) -> dict[int, T]:
+    """Return what was ``found``, by movieId, of ``known`` movies. Raises ParameterError where that is nothing."""
     mine = {number: value for number, value in found.items() if number in known}
     if found and not mine:
         raise ParameterError(

@@ -96,7 +96,7 @@ class Wikipedia(Online):
     def _find_articles(self, movies: Sequence[Movie]) -> None:
         """Ask Wikidata for the articles of movies, MOVIES_A_QUERY at a time, and remember what it says of each."""
         unknown = {key: movie for movie in movies if (key := _key(movie)) and self._client.known(key) is None}
-        for keys in _batches(list(unknown), MOVIES_A_QUERY, "Articles in Wikidata", "movie"):
+        for keys in batches(list(unknown), MOVIES_A_QUERY, "Articles in Wikidata", "movie"):
             batch = [unknown[key] for key in keys]
             imdb = " ".join(f'"{movie.imdb}"' for movie in batch if movie.imdb)
             tmdb = " ".join(f'"{movie.tmdbId}"' for movie in batch if movie.tmdbId is not None)
@@ -117,7 +117,7 @@ class Wikipedia(Online):
 
     def _fetch_texts(self, articles: Sequence[str]) -> None:
         unknown = [title for title in dict.fromkeys(articles) if self._client.known(f"extract/{title}") is None]
-        for left in _batches(unknown, TITLES_A_REQUEST, "Texts in Wikipedia", "text"):
+        for left in batches(unknown, TITLES_A_REQUEST, "Texts in Wikipedia", "text"):
             while left:
                 # A long answer comes in parts: what has no text yet is asked for again.
                 later = self._read(left)
@@ -164,7 +164,8 @@ def _title(item: Answer) -> str:
     return json_object(item.body)["title"]
 
 
-def _batches(items: Sequence[str], size: int, label: str, unit: str) -> Iterator[list[str]]:
+def batches(items: Sequence[str], size: int, label: str, unit: str) -> Iterator[list[str]]:
+    """Yield ``items`` in lists of at most ``size``, beside a progress bar."""
     with tqdm(total=len(items), desc=label, unit=unit, disable=len(items) <= 1) as bar:
         for start in range(0, len(items), size):
             batch = list(items[start : start + size])
@@ -233,14 +234,22 @@ def open_wikipedia(
     address that is missing or cannot be used.
     """
     environment = os.environ if environment is None else environment
-    contact = (contact or environment.get("WIKIPEDIA_CONTACT") or "").strip()
-    if not re.fullmatch(r"[!-~]{3,200}", contact) or not re.search(r".@.|^https?://", contact):
-        raise ParameterError(
-            f"WIKIPEDIA_CONTACT={contact!r}, but ENRICHMENT names 'wikipedia'. Set that environment variable to your "
-            "e-mail address or web page: Wikipedia asks every program to say whom to write to, and sees it with each "
-            "request."
-        )
-    headers = {"User-Agent": f"multimodal-movielens/1.0 ({contact}) python-requests", "Accept": "application/json"}
+    headers = headers_for("ENRICHMENT names 'wikipedia'", contact, environment)
     wikidata = base_url("WIKIDATA_URL", environment.get("WIKIDATA_URL") or WIKIDATA_URL)
     wikipedia = base_url("WIKIPEDIA_URL", environment.get("WIKIPEDIA_URL") or WIKIPEDIA_URL)
     return Wikipedia(client, Site(wikidata, headers), Site(wikipedia, headers))
+
+
+def headers_for(asked: str, contact: str | None, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what is sent with each request to a host of Wikimedia; ``asked`` says what asks it.
+
+    Raises ParameterError where neither ``contact`` nor WIKIPEDIA_CONTACT says whom to write to.
+    """
+    contact = (contact or environment.get("WIKIPEDIA_CONTACT") or "").strip()
+    if not re.fullmatch(r"[!-~]{3,200}", contact) or not re.search(r".@.|^https?://", contact):
+        raise ParameterError(
+            f"WIKIPEDIA_CONTACT={contact!r}, but {asked}. Set that environment variable to your "
+            "e-mail address or web page: Wikipedia asks every program to say whom to write to, and sees it with each "
+            "request."
+        )
+    return {"User-Agent": f"multimodal-movielens/1.0 ({contact}) python-requests", "Accept": "application/json"}

@@ -131,8 +131,9 @@ def seen_codes(train: Split, inputs: Inputs) -> dict[str, Tensor]:
 class Job:
     """All that one run is trained from.
 
-    ``frozen`` float32 [rows, width] is its content table. ``start`` gives, by column, what the last column of an
-    embedding table starts with, float32 [rows]: the biases.
+    ``frozen`` float32 [rows, width] is its content table. ``start`` gives, by column, the biases that an embedding
+    table starts with in its last column, float32 [rows]. All else in these tables starts at 0, the users' factors
+    apart: so an untrained model is the sum of the biases, and the factors can be learned.
     """
 
     graph: Graph
@@ -150,7 +151,9 @@ class Job:
         twin = Twin(self.graph, {"movieId_duplicate": torch.from_numpy(self.frozen)}, seen, self.seed)
         with torch.no_grad():
             for column, biases in self.start.items():
-                twin.table(column).weight[:, -1] = torch.from_numpy(biases).where(seen[column], torch.tensor(0.0))
+                weight = twin.table(column).weight
+                weight[:, :-1] *= column == "userId"
+                weight[:, -1] = torch.from_numpy(biases).where(seen[column], torch.tensor(0.0))
         return twin.to(device)
 
 
