@@ -11,9 +11,12 @@ import torch
 from utils.handoff.contract import ARTEFACTS
 from utils.handoff.store import Store, open_store
 from utils.model.architectures import Inputs
+from utils.model.feature_sets import BLOCKS, CONTENT, parse
 from utils.model.frozen_table import content_columns
 
 Open = Callable[..., Store]
+FULL = parse("+".join(BLOCKS))
+SETS = [parse(name) for name in ("ids", "ids+genres", *(f"ids+genres+{block}" for block in CONTENT))] + [FULL]
 
 
 @pytest.fixture
@@ -37,10 +40,9 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def inputs() -> Inputs:
-    """A data set of 12 users, 18 movies and 5 genres (reserved codes included in the rows), content 4 + 3 wide."""
-    return Inputs(
-        users=15, movies=21, genres=8, most_genres=3, content_rows=21, content_columns=content_columns(4, 3)
-    )  # fmt: skip
+    """A data set of 12 users, 18 movies and 5 genres (the rows count reserved codes, too)."""
+    columns = content_columns({block: 4 - number for number, block in enumerate(CONTENT)})
+    return Inputs(users=15, movies=21, genres=8, most_genres=3, content_rows=21, content_columns=columns)
 
 
 @pytest.fixture
@@ -64,7 +66,7 @@ def frozen(inputs: Inputs) -> np.ndarray:
     """A frozen table float32 [content_rows, width] whose flags are ones."""
     width = max(stop for _, stop in inputs.content_columns.values())
     table = np.random.default_rng(1).normal(0, 0.3, (inputs.content_rows, width)).astype(np.float32)
-    table[:, -2:] = 1
+    table[:, -len(CONTENT) :] = 1
     return table
 
 

@@ -3,9 +3,11 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
+from tests.fakes.facts import movie_facts
 from utils.features import drift, feature_store
 from utils.handoff.store import HandOffError
 from utils.handoff.vector_columns import vector_column
@@ -26,25 +28,23 @@ def content(seed: int, count: int = 600) -> np.ndarray:
 @pytest.fixture(scope="module")
 def made() -> tuple[dict[str, object], pa.Table]:
     parts = {"poster": reduced(content(1)), "text": reduced(content(2), width=3)}
+    parts["facts"] = feature_store.reduce_facts(movie_facts(MOVIES), KNOWN, 4)
     embeddings = {"poster": {"encoder": "resnet50", "weights_sha256": "ab"}, "text": {"encoder": "MiniLM"}}
     # By way of JSON, as it comes from a file.
     metadata = json.loads(json.dumps(drift.describe(parts, MOVIES, embeddings)))
-    return metadata, feature_store.table(MOVIES, parts["poster"], parts["text"])
+    return metadata, feature_store.table(MOVIES, parts)
 
 
 def test_what_a_store_says_of_itself(made: tuple[dict, pa.Table]) -> None:
     metadata = made[0]
-    assert metadata["catalogue"] == {"movies": 600, "sha256": drift.fingerprint(MOVIES)}
+    assert metadata["catalogue"] == {"movies": 600, "sha256": drift.fingerprint(MOVIES[::-1].astype(np.int32))}
+    assert drift.fingerprint(MOVIES) != drift.fingerprint(MOVIES[1:])
     poster, text = metadata["reductions"]["poster"], metadata["reductions"]["text"]
     assert (poster["encoder"], poster["weights_sha256"]) == ("resnet50", "ab")
     assert (poster["raw_width"], poster["width"], poster["components"], poster["fitted_on"]) == (12, 5, 5, 400)
-    assert poster["sha256"] != text["sha256"]
-    assert poster["sha256"] == reduced(content(1)).reduction.sha256()
-
-
-def test_fingerprint_is_of_the_set() -> None:
-    assert drift.fingerprint(MOVIES) == drift.fingerprint(MOVIES[::-1].astype(np.int32))
-    assert drift.fingerprint(MOVIES) != drift.fingerprint(MOVIES[1:])
+    facts = metadata["reductions"]["facts"]
+    assert (facts["encoder"], facts["people"], facts["countries"], facts["fitted_on"]) == (None, 60, 3, 400)
+    assert poster["sha256"] == reduced(content(1)).reduction.sha256() != text["sha256"]
 
 
 def test_its_own_catalogue_is_accepted(made: tuple[dict, pa.Table]) -> None:
@@ -80,56 +80,49 @@ def test_a_store_that_was_changed_is_refused(made: tuple[dict, pa.Table]) -> Non
         drift.check_drift(metadata, features.slice(10), MOVIES[10:])
     with pytest.raises(HandOffError, match="feature_store.parquet has 1 movieIds twice"):
         drift.check_drift(metadata, pa.concat_tables([features, features.slice(3, 1)]), MOVIES)
-    narrow = features.set_column(1, "poster", vector_column(np.zeros((600, 4))))
+    narrow = features.set_column(features.column_names.index("poster"), "poster", vector_column(np.zeros((600, 4))))
     with pytest.raises(HandOffError, match="poster is 4 wide, but says that it is 5"):
         drift.check_drift(metadata, narrow, MOVIES)
 
 
+def report(values: np.ndarray, width: int = 5) -> pd.Series:
+    given = {"poster": reduced(values, MOVIES[: len(values)], width)}
+    return drift.report(given, np.isin(MOVIES, KNOWN)).loc["poster"]
+
+
 def test_movies_of_one_kind_do_not_drift() -> None:
-    row = drift.report({"poster": reduced(content(1))}, np.isin(MOVIES, KNOWN)).loc["poster"]
+    row = report(content(1))
     assert (row["old"], row["new"], row["share_new"]) == (400, 200, pytest.approx(1 / 3))
     assert row["by_chance"] == pytest.approx(np.sqrt(1 / 400 + 1 / 200))
-    assert row["shift"] < 2 * row["by_chance"]
+    assert row["shift"] < 2 * row["by_chance"] and not row["drifts"]
     assert row["cosine_new"] == pytest.approx(row["cosine_old"], abs=0.05)
-    assert not row["drifts"]
 
 
 def test_the_shift_is_in_standard_deviations() -> None:
     values = content(1)
     values[400:] = values[:200]
     values[400:, 0] += 2 * np.sqrt(np.var(values[:400], axis=0).sum())  # Column 0 varies most, so it is kept.
-    row = drift.report({"poster": reduced(values, width=12)}, np.isin(MOVIES, KNOWN)).loc["poster"]
-    assert row["shift"] == pytest.approx(2, abs=0.15)
-    assert row["drifts"]
+    row = report(values, width=12)
+    assert row["shift"] == pytest.approx(2, abs=0.15) and row["drifts"]
 
 
 def test_movies_turned_away_have_a_lower_cosine() -> None:
     values = content(1)
     values[400:] *= -1
-    row = drift.report({"text": reduced(values)}, np.isin(MOVIES, KNOWN)).loc["text"]
-    assert row["cosine_old"] > 0 > row["cosine_new"]
-    assert row["drifts"]
+    row = report(values)
+    assert row["cosine_old"] > 0 > row["cosine_new"] and row["drifts"]
 
 
-def test_a_few_odd_movies_are_chance() -> None:
+def test_a_few_odd_movies_are_chance_and_those_without_vectors_do_not_count() -> None:
     values = content(1)[:403]
-    ids = MOVIES[:403]
     values[400:, 0] += 0.5
-    row = drift.report({"poster": reduced(values, ids)}, np.isin(MOVIES, KNOWN)).loc["poster"]
-    assert row["new"] == 3
-    assert row["shift"] < 3 * row["by_chance"]
-    assert not row["drifts"]
-
-
-def test_imputed_vectors_are_left_out() -> None:
-    ids = MOVIES[::2]
-    report = drift.report({"poster": reduced(content(1)[::2], ids)}, np.isin(MOVIES, KNOWN))
-    assert (report.loc["poster", "old"], report.loc["poster", "new"]) == (200, 100)
+    row = report(values)
+    assert (row["old"], row["new"]) == (400, 3)
+    assert row["shift"] < 3 * row["by_chance"] and not row["drifts"]
 
 
 @pytest.mark.parametrize("count", [0, 1, 401])
 def test_too_few_movies_to_compare(count: int) -> None:
-    row = drift.report({"poster": reduced(content(1)[:count], MOVIES[:count])}, np.isin(MOVIES, KNOWN)).loc["poster"]
-    assert np.isnan(row["shift"])
-    assert not row["drifts"]
+    row = report(content(1)[:count])
+    assert np.isnan(row["shift"]) and not row["drifts"]
     assert row["old"] + row["new"] == count

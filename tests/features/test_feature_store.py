@@ -4,7 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from utils.features import feature_store
+from tests.fakes.facts import movie_facts
+from utils.features import feature_store, pca
+from utils.features.reductions import BLOCK_ROWS
 from utils.handoff.contract import ARTEFACTS
 from utils.handoff.parameters import ParameterError
 from utils.handoff.store import HandOffError
@@ -27,91 +29,72 @@ def reduced(table: pa.Table, **changes: object) -> feature_store.Reduced:
 
 def test_every_movie_has_a_vector_and_flags_tell_which_are_real() -> None:
     part = reduced(embeddings(MOVIES[5:50]))
-    assert part.vectors.shape == (60, 6)
-    assert part.vectors.dtype == np.float32
-    assert np.isfinite(part.vectors).all()
+    assert part.vectors.shape == (60, 6) and part.vectors.dtype == np.float32
     assert part.present.tolist() == [5 <= row < 50 for row in range(60)]
-    assert part.fitted_on == 35
+    assert part.reduction.fitted_on == 35
+    assert part.vectors[part.present].any(axis=1).all()
+    assert not part.vectors[~part.present].any(), "gaps are zeros until they are filled"
+    assert np.allclose(part.mean, part.vectors[5:40].mean(axis=0), atol=1e-5) and np.abs(part.mean).max() > 0.1
 
 
-def test_kept_variance_of_the_fitted_movies_is_one() -> None:
+def test_columns_of_the_fitted_movies_deviate_as_those_of_facts() -> None:
     part = reduced(embeddings(MOVIES))
-    assert part.vectors[:40].var(axis=0, ddof=1).sum() == pytest.approx(1, rel=1e-5)
+    assert part.vectors[:40].std(axis=0, ddof=1).mean() == pytest.approx(pca.DEVIATION, rel=1e-5)
     assert (np.diff(part.vectors[:40].var(axis=0)) < 0).all(), "components must come in order of variance"
-    assert 0 < part.explained.sum() < 1
-    assert len(part.explained) == 6
+    assert 0 < part.reduction.explained.sum() < 1 and len(part.reduction.explained) == 6
 
 
 def test_vectors_are_a_scaled_rotation_and_not_centred() -> None:
     table = embeddings(MOVIES)
-    part = reduced(table, width=20)
-    raw = vectors(table["embedding"])
+    part, raw = reduced(table, width=20), vectors(table["embedding"])
     products, wanted = part.vectors @ part.vectors.T, raw @ raw.T
     scale = products[0, 0] / wanted[0, 0]
     assert np.allclose(products, scale * wanted, rtol=1e-3, atol=1e-3 * products.max())
     assert np.abs(part.vectors.mean(axis=0)).max() > 0.1
 
 
-def test_the_mean_is_reduced_like_any_vector() -> None:
-    part = reduced(embeddings(MOVIES[5:50]))
-    assert part.mean.dtype == np.float32
-    assert np.allclose(part.mean, part.vectors[5:40].mean(axis=0), atol=1e-5)
-    assert np.abs(part.mean).max() > 0.1
-
-
-def test_gaps_are_zeros_until_they_are_filled() -> None:
-    part = reduced(embeddings(MOVIES[5:50]))
-    assert not part.vectors[~part.present].any()
-    assert part.vectors[part.present].any(axis=1).all()
-
-
 @pytest.mark.parametrize("count", [0, 1])
-def test_no_poster_at_all(count: int) -> None:
+def test_hardly_any_poster(count: int) -> None:
     part = reduced(embeddings(MOVIES[:count]))
-    assert part.vectors.shape == (60, 6)
-    assert not part.vectors.any()
-    assert part.present.sum() == count
-    assert part.explained.tolist() == []
+    assert part.vectors.shape == (60, 6) and not part.vectors.any()
+    assert part.present.sum() == count and part.reduction.explained.tolist() == []
 
 
 def test_no_known_movie_has_one() -> None:
     part = reduced(embeddings(MOVIES[45:55]))
-    assert part.fitted_on == 10
+    assert part.reduction.fitted_on == 10
     assert part.vectors[45:55].any(axis=1).all()
 
 
-@pytest.mark.parametrize("width", [6, 30])
-def test_fewer_movies_than_columns(width: int) -> None:
-    table = embeddings(MOVIES[:4])
-    part = reduced(table, width=width)
+@pytest.mark.parametrize(("count", "raw_width", "width"), [(4, 20, 6), (4, 20, 30), (60, 3, 6)])
+def test_directions_that_are_not_there_are_columns_of_zeros(count: int, raw_width: int, width: int) -> None:
+    part = reduced(embeddings(MOVIES[:count], raw_width), width=width)
     assert part.vectors.shape == (60, width)
     assert part.vectors[:, :3].any(axis=0).all()
-    assert not part.vectors[:, 3:].any(), "four movies differ in three directions"
-    assert part.vectors[:4].var(axis=0, ddof=1).sum() == pytest.approx(1, rel=1e-4)
-
-
-def test_fewer_raw_columns_than_asked_for() -> None:
-    part = reduced(embeddings(MOVIES, width=3), width=6)
-    assert part.vectors[:, :3].any(axis=0).all()
-    assert not part.vectors[:, 3:].any()
+    assert not part.vectors[:, 3:].any(), "four movies, and three numbers, differ in three directions"
+    assert part.vectors[: min(count, 40), :3].std(axis=0, ddof=1).mean() == pytest.approx(pca.DEVIATION, rel=1e-4)
 
 
 @pytest.mark.parametrize("known", [2, 40])
 def test_vectors_that_are_all_the_same_have_no_direction(known: int) -> None:
     same = np.tile(np.float32([0.1, 3.7, -2.2]), (60, 1))
     part = reduced(pa.table({"movieId": MOVIES, "embedding": vector_column(same)}), known_ids=MOVIES[:known])
-    assert not part.vectors.any()
-    assert part.present.all()
+    assert not part.vectors.any() and part.present.all()
 
 
 def test_nan_is_refused_and_names_the_movie() -> None:
     table = embeddings(MOVIES)
     values = vectors(table["embedding"]).copy()
-    values[7, 3], values[9, 0] = np.nan, np.inf
-    broken = table.set_column(1, "embedding", vector_column(values))
+    values[7, 3], values[9, 0], values[11] = np.nan, np.inf, 3e38  # the last overflows in float32 alone
     wanted = r"The embeddings of movieId 17 \(and 1 others\) hold NaN or infinity. Run 03 and 04 again"
     with pytest.raises(HandOffError, match=wanted):
-        reduced(broken)
+        reduced(table.set_column(1, "embedding", vector_column(values)))
+
+
+def test_a_number_that_is_none_is_found_in_every_block() -> None:
+    raw = np.ones((BLOCK_ROWS + 3, 2), np.float32)
+    raw[[1, -1], 0] = np.nan
+    assert np.flatnonzero(~feature_store.finite(raw)).tolist() == [1, BLOCK_ROWS + 2]
 
 
 @pytest.mark.parametrize("movie", [1, 1000])
@@ -140,44 +123,26 @@ def test_adding_a_movie_changes_no_other_vector(new: int) -> None:
     assert after.present[~others].all() and after.vectors[~others].any()
 
 
-def test_the_order_of_the_embeddings_does_not_matter() -> None:
-    shuffled = np.random.default_rng(1).permutation(MOVIES)
-    assert np.array_equal(reduced(embeddings(MOVIES)).vectors, reduced(embeddings(shuffled)).vectors)
-
-
-def test_a_column_in_several_chunks() -> None:
+def test_neither_the_order_of_the_embeddings_nor_their_chunks_matter() -> None:
     table = embeddings(MOVIES)
     chunks = pa.concat_tables([table.slice(0, 7), table.slice(7, 30), table.slice(37)])
-    assert chunks["embedding"].num_chunks == 3
-    assert np.array_equal(reduced(table).vectors, reduced(chunks).vectors)
-
-
-def test_the_same_input_gives_the_same_output() -> None:
-    table = embeddings(np.arange(10, 810), width=64)
-    arguments = {"movie_ids": np.arange(10, 810), "known_ids": np.arange(10, 700)}
-    one, two = reduced(table, **arguments), reduced(table, **arguments)
-    assert np.array_equal(one.vectors, two.vectors)
-
-
-def test_row_of() -> None:
-    ids = np.array([2, 5, 9])
-    assert feature_store.row_of(ids, np.array([9, 2, 2])).tolist() == [2, 0, 0]
-    with pytest.raises(HandOffError, match=r"movieId 3 \(and 1 others\) is not in"):
-        feature_store.row_of(ids, np.array([2, 3, 10]))
+    for other in (chunks, embeddings(np.random.default_rng(1).permutation(MOVIES))):
+        assert np.array_equal(reduced(table).vectors, reduced(other).vectors)
 
 
 def test_the_table_has_the_columns_of_the_contract() -> None:
-    table = feature_store.table(MOVIES, reduced(embeddings(MOVIES[:50])), reduced(embeddings(MOVIES, seed=1), width=3))
+    parts = {"text": reduced(embeddings(MOVIES, seed=1), width=3), "poster": reduced(embeddings(MOVIES[:50]))}
+    parts["facts"] = feature_store.reduce_facts(movie_facts(MOVIES), KNOWN, 7)
+    table = feature_store.table(MOVIES, parts)
     assert table.column_names == list(ARTEFACTS["feature_store"].columns)
-    assert table["poster"].type == pa.list_(pa.float32(), 6)
-    assert table["text"].type == pa.list_(pa.float32(), 3)
-    assert (sum(table["has_poster"].to_pylist()), sum(table["has_text"].to_pylist())) == (50, 60)
+    assert table["poster"].type == pa.list_(pa.float32(), 6) and table["text"].type == pa.list_(pa.float32(), 3)
+    assert table["facts"].type.list_size == parts["facts"].reduction.width
+    assert [sum(table[f"has_{block}"].to_pylist()) for block in ("facts", "poster", "text")] == [54, 50, 60]
 
 
-def test_widths_that_hugectr_takes() -> None:
-    feature_store.check_widths(512, 512, "mean")
-    feature_store.check_widths(1023, 1, "zero")
-    feature_store.check_widths(1, 1, "neighbour")
+@pytest.mark.parametrize(("poster", "text", "missing"), [(512, 512, "mean"), (1023, 1, "zero"), (1, 1, "neighbour")])
+def test_widths_that_hugectr_takes(poster: int, text: int, missing: str) -> None:
+    feature_store.check_widths({"POSTER_DIM": poster, "TEXT_DIM": text}, missing)
 
 
 @pytest.mark.parametrize(
@@ -192,4 +157,4 @@ def test_widths_that_hugectr_takes() -> None:
 )
 def test_widths_and_strategies_that_are_refused(poster: object, text: object, missing: str, wanted: str) -> None:
     with pytest.raises(ParameterError, match=wanted):
-        feature_store.check_widths(poster, text, missing)
+        feature_store.check_widths({"POSTER_DIM": poster, "TEXT_DIM": text}, missing)

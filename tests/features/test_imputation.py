@@ -1,10 +1,13 @@
 """Imputation: what stands in for a gap, and that no movie outside train has a say in it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from utils.features import feature_store, imputation, pca
+from tests.fakes.facts import movie_facts
+from utils.features import feature_store, imputation
 from utils.handoff.vector_columns import vector_column, vectors
 
 MOVIES = np.arange(100, 700, dtype=np.int64)
@@ -44,31 +47,25 @@ def test_only_gaps_change_and_flags_do_not(missing: str) -> None:
         assert np.isfinite(after[name].vectors).all()
 
 
-@pytest.mark.parametrize("missing", feature_store.MISSING)
-def test_vectors_need_no_reduction_and_the_type_is_kept(missing: str) -> None:
-    reduced = parts(POSTERS, TEXTS)
-    plain = {name: feature_store.Vectors(part.vectors, part.present, part.mean) for name, part in reduced.items()}
-    one, two = (imputation.fill(given, MOVIES, KNOWN, missing) for given in (reduced, plain))
-    for name, part in reduced.items():
-        assert type(one[name]) is feature_store.Reduced and type(two[name]) is feature_store.Vectors
-        assert one[name].reduction is part.reduction
-        assert np.array_equal(one[name].vectors, two[name].vectors)
-
-
-def test_zeros_and_means() -> None:
+def test_what_stands_in_for_a_gap() -> None:
     given = parts(POSTERS, TEXTS)
-    zeros, means = (imputation.fill(given, MOVIES, KNOWN, missing) for missing in ("zero", "mean"))
-    for name, part in given.items():
-        assert not zeros[name].vectors[~part.present].any()
-        assert (means[name].vectors[~part.present] == part.mean).all()
-
-
-def test_without_either_modality_a_movie_gets_the_means() -> None:
     neither = np.isin(MOVIES, POSTERS, invert=True) & np.isin(MOVIES, TEXTS, invert=True)
-    filled = imputation.fill(parts(POSTERS, TEXTS), MOVIES, KNOWN, "neighbour")
     assert neither.sum() == 50
-    for part in filled.values():
-        assert (part.vectors[neither] == part.mean).all()
+    filled = {missing: imputation.fill(given, MOVIES, KNOWN, missing) for missing in feature_store.MISSING}
+    for name, part in given.items():
+        assert not filled["zero"][name].vectors[~part.present].any()
+        assert (filled["mean"][name].vectors[~part.present] == part.mean).all()
+        assert (filled["neighbour"][name].vectors[neither] == part.mean).all()
+
+
+@pytest.mark.parametrize("missing", feature_store.MISSING)
+def test_facts_are_not_imputed_and_change_nothing_else(missing: str) -> None:
+    given = parts(POSTERS, TEXTS)
+    facts = feature_store.reduce_facts(movie_facts(MOVIES), KNOWN, 4)
+    filled = imputation.fill({"facts": facts} | given, MOVIES, KNOWN, missing)
+    assert not facts.present.all() and np.array_equal(filled["facts"].vectors, facts.vectors)
+    for name, part in imputation.fill(given, MOVIES, KNOWN, missing).items():
+        assert np.array_equal(filled[name].vectors, part.vectors)
 
 
 @pytest.mark.parametrize("name", ["poster", "text"])
@@ -77,7 +74,7 @@ def test_neighbours_restore_hidden_vectors_better_than_the_mean(name: str) -> No
     other, width, seed = {"poster": ("text", 30, 1), "text": ("poster", 20, 2)}[name]
     wanted = ~given[name].present & given[other].present
     hidden = of_a_kind(MOVIES[wanted], width, seed)
-    truth = pca.project(given[name].reduction, vectors(hidden["embedding"]))
+    truth = given[name].reduction.project(vectors(hidden["embedding"]))
     error = {
         missing: np.square(imputation.fill(given, MOVIES, KNOWN, missing)[name].vectors[wanted] - truth).sum()
         for missing in feature_store.MISSING
@@ -96,7 +93,7 @@ def test_where_one_modality_tells_nothing_of_the_other_the_mean_stays() -> None:
 
 
 @pytest.mark.parametrize("missing", feature_store.MISSING)
-@pytest.mark.parametrize("new", [50, 333, 999])
+@pytest.mark.parametrize("new", [333, 999])
 @pytest.mark.parametrize("has", ["poster", "text", "both"])
 def test_adding_a_movie_changes_no_other_vector(missing: str, new: int, has: str) -> None:
     known, old = np.setdiff1d(KNOWN, [new]), np.setdiff1d(MOVIES, [new])
@@ -113,6 +110,17 @@ def test_adding_a_movie_changes_no_other_vector(missing: str, new: int, has: str
     for name in before:
         assert np.array_equal(before[name].vectors, after[name].vectors[grown != new])
         assert np.array_equal(before[name].present, after[name].present[grown != new])
+
+
+def test_with_a_third_block_either_of_the_others_tells() -> None:
+    others = MOVIES[MOVIES % 4 == 0]
+    given = parts(POSTERS, TEXTS) | {"third": feature_store.reduce(of_a_kind(MOVIES, 20, seed=2), MOVIES, KNOWN, 6)}
+    lonely = np.isin(MOVIES, others) & ~given["poster"].present
+    poster = imputation.fill(given, MOVIES, KNOWN, "neighbour")["poster"]
+    assert lonely.sum() == 50 and (poster.vectors[lonely] != poster.mean).any(axis=1).all(), "the third block knows"
+    without = given | {"third": replace(given["third"], present=given["third"].present & ~lonely)}
+    poster = imputation.fill(without, MOVIES, KNOWN, "neighbour")["poster"]
+    assert (poster.vectors[lonely] == poster.mean).all()
 
 
 def test_nearest_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,78 +4,55 @@ from dataclasses import replace
 
 import pytest
 
-from utils.model.architectures import FEATURE_SETS, MODELS, Inputs, modalities
+from tests.conftest import FULL, SETS
+from utils.model.architectures import MODELS, Inputs
+from utils.model.feature_sets import CONTENT, FeatureSet, parse
 from utils.model.frozen_table import content_columns
 from utils.model.graph import MOST_CONSUMERS, GraphError
 
 
-@pytest.mark.parametrize("features", FEATURE_SETS)
+@pytest.mark.parametrize("features", SETS, ids=str)
 @pytest.mark.parametrize("model", MODELS)
-def test_every_feature_set_builds(inputs: Inputs, model: str, features: str) -> None:
+def test_every_feature_set_builds(inputs: Inputs, model: str, features: FeatureSet) -> None:
     graph = MODELS[model](inputs, features)
-    behind = graph.slots_behind()[graph.logit]
-    wanted = {"userId", "movieId"}
-    wanted |= {"genres"} if "genres" in features else set()
-    wanted |= {"movieId_duplicate"} if modalities(features) else set()
-    assert behind == wanted == {slot.column for slot in graph.slots}
+    wanted = {"userId": inputs.users, "movieId": inputs.movies}
+    wanted |= {"genres": inputs.genres} if "genres" in features.blocks else {}
+    wanted |= {"movieId_duplicate": inputs.content_rows} if features.content else {}
+    assert {slot.column: slot.rows for slot in graph.slots} == wanted
+    assert graph.slots_behind()[graph.logit] == wanted.keys()
+    assert {slot.column for slot in graph.slots if slot.frozen} == wanted.keys() & {"movieId_duplicate"}
+    assert {slot.column: slot.most_items for slot in graph.slots if slot.is_list} == (
+        {"genres": inputs.most_genres} if "genres" in features.blocks else {}
+    )
     assert graph.widths[graph.logit] == 1
-    assert {slot.column for slot in graph.slots if slot.frozen} == wanted & {"movieId_duplicate"}
     assert max(sum(layer.bottoms.count(t) for layer in graph.layers) for t in graph.widths) <= MOST_CONSUMERS
     read = {bottom for layer in graph.layers for bottom in layer.bottoms}
     assert set(graph.widths) - read == {"loss"}, "a tensor is computed and not used"
+    cuts = [layer for layer in graph.layers if layer.bottoms == ("movieId_duplicate_vector",)]
+    own = {name for block in features.content for name in (block, f"has_{block}")}
+    assert {top: span for cut in cuts for top, span in zip(cut.tops, cut.arguments["ranges"], strict=True)} == {
+        name: span for name, span in inputs.content_columns.items() if name in own
+    }
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize(("features", "columns"), [("ids+genres+poster", "poster"), ("ids+genres+text", "text")])
-def test_one_modality_reads_its_own_columns(inputs: Inputs, model: str, features: str, columns: str) -> None:
-    graph = MODELS[model](inputs, features)
-    cut = next(layer for layer in graph.layers if layer.bottoms == ("movieId_duplicate_vector",))
-    assert cut.tops == (columns, f"has_{columns}")
-    assert cut.arguments["ranges"] == [inputs.content_columns[name] for name in cut.tops]
-
-
-def test_rows_and_items_of_the_tables(inputs: Inputs) -> None:
-    graph = MODELS["multimodal"](inputs, "ids+genres+poster+text")
-    slots = {slot.column: slot for slot in graph.slots}
-    assert (slots["userId"].rows, slots["movieId"].rows, slots["genres"].rows) == (15, 21, 8)
-    assert slots["genres"].most_items == 3
-    assert (slots["movieId_duplicate"].rows, slots["movieId_duplicate"].width) == (21, 9)
+def test_a_control_and_a_list_of_one_have_the_same_layers(inputs: Inputs, model: str) -> None:
+    plain = MODELS[model](inputs, FULL)
+    controlled = MODELS[model](inputs, parse(f"{FULL}(shuffled)"))
+    single = MODELS[model](replace(inputs, most_genres=1), FULL)
+    assert plain.layers == controlled.layers == single.layers and plain.slots == controlled.slots
+    assert [slot.column for slot in single.slots if slot.is_list] == ["genres"]
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_knocked_out_set_has_the_same_graph(inputs: Inputs, model: str) -> None:
-    plain, shuffled = (MODELS[model](inputs, f"ids+genres+text{end}") for end in ("", "(shuffled)"))
-    assert plain.layers == shuffled.layers
-    assert plain.slots == shuffled.slots
-
-
-@pytest.mark.parametrize("features", ["", "genres", "poster", "ids+poster", "ids+genres+text+poster"])
-def test_an_unknown_feature_set(inputs: Inputs, features: str) -> None:
-    wanted = r"FEATURES='.*' is not known. Choose one of: ids, ids\+genres, .*ids\+genres\+poster\+text."
-    with pytest.raises(GraphError, match=wanted):
-        modalities(features)
-    with pytest.raises(GraphError, match=wanted):
-        MODELS["multimodal"](inputs, features)
-
-
-def test_modalities() -> None:
-    assert [modalities(name) for name in FEATURE_SETS] == [[], [], ["poster"], ["text"], ["poster", "text"]]
-    assert modalities("ids+genres+poster+text(random)") == ["poster", "text"]
-
-
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize(("poster", "text", "width"), [(512, 510, 1024), (512, 511, 1023), (512, 512, 1024)])
-def test_flags_are_left_out_where_they_do_not_fit(
-    inputs: Inputs, model: str, poster: int, text: int, width: int
-) -> None:
-    wide = replace(inputs, content_columns=content_columns(poster, text))
-    graph = MODELS[model](wide, "ids+genres+poster+text")
-    frozen = next(slot for slot in graph.slots if slot.frozen)
-    assert frozen.width == width
-    assert ("has_poster" in graph.widths) == (poster + text + 2 <= 1024)
-
-
-def test_content_wider_than_hugectr_allows(inputs: Inputs) -> None:
-    wide = replace(inputs, content_columns=content_columns(512, 513))
+def test_flags_are_left_out_where_they_do_not_fit(inputs: Inputs, model: str) -> None:
+    first, *rest = CONTENT
+    for width, flagged in ((1024 - len(CONTENT) - len(rest), True), (1024 - len(CONTENT) - len(rest) + 1, False)):
+        columns = content_columns({first: width} | dict.fromkeys(rest, 1))
+        graph = MODELS[model](replace(inputs, content_columns=columns), FULL)
+        assert (f"has_{first}" in graph.widths) == flagged
+    wide = replace(inputs, content_columns=content_columns({first: 1025}))
     with pytest.raises(GraphError, match=r"embedding of 'movieId_duplicate': width 1025 is not in 1..1024"):
-        MODELS["multimodal"](wide, "ids+genres+poster+text")
+        MODELS[model](wide, parse(f"ids+{first}"))
+    with pytest.raises(GraphError, match=rf"ids\+{rest[0]} needs '{rest[0]}', and the feature store has \['{first}'"):
+        MODELS[model](wide, parse(f"ids+{rest[0]}"))

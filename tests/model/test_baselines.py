@@ -5,6 +5,7 @@ import pytest
 from sklearn.linear_model import Ridge
 from sklearn.metrics.pairwise import cosine_similarity
 
+from utils.handoff.hashing import hashed
 from utils.handoff.parameters import ParameterError
 from utils.metrics import ranking
 from utils.model import baselines
@@ -83,8 +84,9 @@ def test_item_knn_equals_scikit_learn_and_a_plain_sort(neighbours):
     np.fill_diagonal(cosine, 0)
     near = np.zeros_like(cosine)
     for scored in range(30):
-        # The block's float32 decides what ties: equal cosines are so in float32 too, here.
-        best = np.argsort(-cosine[scored].astype(np.float32), kind="stable")[:neighbours]
+        # The block's float32 decides what ties, and a hash who wins then.
+        lots = hashed(0, "ties", np.full(30, scored), np.arange(30))
+        best = np.lexsort((lots, -cosine[scored].astype(np.float32)))[:neighbours]
         near[best, scored] = cosine[scored, best]
     fitted = baselines.fit("item-knn", user, movie, label, 40, 30, neighbours=neighbours)
     assert fitted.block(np.arange(5, 40)) == pytest.approx((likes @ near)[5:], abs=1e-5)

@@ -4,10 +4,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
-from utils.handoff.store import open_store
-from utils.metrics.click import auc
+from tests.conftest import FULL, SETS, Open
+from utils.handoff.store import Store
 from utils.model.architectures import MODELS, Inputs
 from utils.model.training import fit, launch
 from utils.model.training.fit import Job, Settings, Split
@@ -21,6 +22,15 @@ LOG = """
 """
 
 
+@pytest.fixture
+def store(open_for: Open) -> Store:
+    return open_for("checkpoints")
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-c", code]
+
+
 def test_a_hugectr_log_becomes_a_learning_curve() -> None:
     assert launch.parse_log(LOG.splitlines()) == [
         {"epoch": 1, "train_loss": 0.6512, "valid_auc": 0.7012},
@@ -28,39 +38,44 @@ def test_a_hugectr_log_becomes_a_learning_curve() -> None:
     ]
 
 
-def test_an_exit_code_is_an_error_with_the_end_of_the_log(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "print('first'); print('no GPU here'); raise SystemExit(3)"]
+def test_an_exit_code_is_heeded_and_the_log_returned(tmp_path: Path) -> None:
+    assert launch.run_logged(python("print('a'); print('b')"), tmp_path, "x", silence=600) == ["a", "b"]
+    command = python("print('first'); print('no GPU here'); raise SystemExit(3)")
     with pytest.raises(launch.TrainerError, match=r"HugeCTR ended with exit code 3(.|\n)*no GPU here"):
         launch.run_logged(command, tmp_path, "HugeCTR")
 
 
-def test_output_of_a_process_that_succeeds_is_returned(tmp_path: Path) -> None:
-    assert launch.run_logged([sys.executable, "-c", "print('a'); print('b')"], tmp_path, "x") == ["a", "b"]
+@pytest.mark.parametrize("deaf", [False, True])
+def test_a_process_that_falls_silent_is_ended(tmp_path: Path, deaf: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As HugeCTR does when a thread that reads files fails; some processes do not even end when they are told to."""
+    monkeypatch.setattr(launch, "GRACE", 0.2)
+    ignore = "signal.signal(signal.SIGTERM, signal.SIG_IGN); " * deaf
+    code = f"import signal, threading; {ignore}print('cannot read part_0', flush=True); threading.Event().wait(900)"
+    with pytest.raises(launch.TrainerError, match=r"HugeCTR printed nothing for 2 seconds and was ended.*notebook 06"):
+        launch.run_logged(python(code), tmp_path, "HugeCTR", silence=2)
+    assert not [p for p in psutil.Process().children() if "part_0" in " ".join(p.cmdline())]
 
 
 def test_two_processes_train_the_model_of_one(
-    tmp_path: Path, encoded: dict[str, np.ndarray], frozen: np.ndarray, inputs: Inputs, one_thread: None
+    store: Store, encoded: dict[str, np.ndarray], frozen: np.ndarray, inputs: Inputs, one_thread: None
 ) -> None:
-    store = open_store(tmp_path, "toy", 42, "07-Training-with-HugeCTR")
-    split = Split.of(encoded)
-    graph = MODELS["seed"](inputs, "ids+genres+poster+text")  # no dropout: the same numbers, up to rounding
-    job = Job(graph, split, split, frozen, inputs, Settings(3, 100, 0.01), 5)
+    split, biases = Split.of(encoded), np.linspace(-1, 1, inputs.users).astype(np.float32)
+    graph = MODELS["seed"](inputs, FULL)  # no dropout: the same numbers, up to rounding
+    job = Job(graph, split, split, frozen, inputs, Settings(3, 100, 0.01), 5, start={"userId": biases})
     one = fit.fit(job)
     (store.folder / "run").mkdir()
-    two = launch.fit_distributed(store, job, store.folder / "run" / "seed", 2)
+    two = launch.trainer(store, "torch", 2, [[0]])(job, store.folder / "run" / "seed")
     scores = [fit.score(run.twin, split) for run in (one, two)]
     assert np.abs(scores[0] - scores[1]).max() < 1e-4
-    assert auc(encoded["label"], scores[0]) == pytest.approx(auc(encoded["label"], scores[1]), abs=1e-3)
-    assert len(two.history) == 3
+    assert [row["valid_auc"] for row in one.history] == pytest.approx([r["valid_auc"] for r in two.history], abs=1e-3)
 
 
 def test_a_worker_that_dies_is_an_error(
-    tmp_path: Path, encoded: dict[str, np.ndarray], frozen: np.ndarray, inputs: Inputs
+    store: Store, encoded: dict[str, np.ndarray], frozen: np.ndarray, inputs: Inputs
 ) -> None:
-    store = open_store(tmp_path, "toy", 42, "07-Training-with-HugeCTR")
     encoded["movieId"][0] = inputs.movies + 5  # beyond the table
     split = Split.of(encoded)
-    job = Job(MODELS["seed"](inputs, "ids"), split, split, frozen, inputs, Settings(1, 100, 0.01), 5)
+    job = Job(MODELS["seed"](inputs, SETS[0]), split, split, frozen, inputs, Settings(1, 100, 0.01), 5)
     with pytest.raises(launch.TrainerError, match="torchrun with NUM_PROCS=2 ended with exit code"):
         launch.fit_distributed(store, job, store.folder / "seed", 2)
     assert not list(store.folder.glob(".job.*"))

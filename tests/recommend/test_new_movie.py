@@ -3,32 +3,32 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
 
+from tests.fakes.facts import movie_facts
 from tests.places import CACHE
 from tests.study.test_study import COLD, GENRES, MOVIES, NAMES, encode, fit_here, rated
 from utils.etl.workflow import OUT_OF_VOCABULARY
-from utils.features import drift, feature_store, imputation
-from utils.handoff.contract import ARTEFACTS
+from utils.features import drift, facts, feature_store, imputation, pca, reductions
+from utils.handoff.contract import ARTEFACTS, BLOCKS, FACT_LISTS
 from utils.handoff.parameters import ParameterError
 from utils.handoff.store import HandOffError, Store, open_store
 from utils.model.frozen_table import content_table
 from utils.model.training import fit
-from utils.recommend import new_movie
-from utils.recommend.new_movie import Audience, Encoders, NewcomerError, NewMovie
+from utils.recommend.new_movie import ENCODED, Audience, Encoders, NewcomerError, NewMovie, audience
 from utils.study import objectives
 from utils.study.study import Study
 from utils.vectors import posters, texts
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-FULL = "ids+genres+poster+text"
+FULL = "ids+genres+facts+poster+text"
 PLOTS = ["A robot falls in love on Mars.", "A cowboy rides home.", "Two lawyers argue over an inheritance."]
 
 
@@ -85,14 +85,17 @@ def _encode_content(opened: Callable[[str], Store]) -> None:
     reading = opened("text_embeddings")
     found = texts.encode_synopses(reading, enriched, text, 8, movies=movies, template=texts.TEMPLATE)
     reading.write("text_embeddings", *found.hand_off())
+    opened("movie_facts").write("movie_facts", movie_facts(MOVIES))
     making = opened("feature_store")
-    tables = {part: making.read(f"{part}_embeddings") for part in ("poster", "text")}
+    tables = {block: making.read(f"{block}_embeddings") for block in ENCODED}
     known = np.unique(making.read("train")["movieId"].to_numpy())
-    measured = {part: feature_store.reduce(table, MOVIES, known, 5) for part, table in tables.items()}
-    made_by = {part: making.metadata(f"{part}_embeddings") for part in tables}
+    measured = {block: feature_store.reduce(table, MOVIES, known, 5) for block, table in tables.items()}
+    made_by = {block: making.metadata(f"{block}_embeddings") for block in ENCODED}
+    measured["facts"] = feature_store.reduce_facts(making.read("movie_facts"), known, 4)
     filled = imputation.fill(measured, MOVIES, known, "neighbour")
+    reductions.write(making, {block: part.reduction for block, part in measured.items()})
     described = drift.describe(filled, MOVIES, made_by) | {"imputation": "neighbour"}
-    making.write("feature_store", feature_store.table(MOVIES, filled["poster"], filled["text"]), metadata=described)
+    making.write("feature_store", feature_store.table(MOVIES, filled), metadata=described)
 
 
 def _image(device: str) -> posters.ImageEncoder:
@@ -124,14 +127,14 @@ def twin(study: Study) -> fit.Twin:
 
 
 def as_new(store: Store, movie: int) -> NewMovie:
-    """Return a movie of the catalogue as if only its poster file and facts were known."""
-    path = poster_of(movie)
+    """Return a movie of the catalogue as if only its poster file, text and facts were known."""
+    path, known = poster_of(movie), movie_facts(np.array([movie])).to_pylist()[0]
     return NewMovie(
         title=f"Movie {movie}",
         synopsis=synopsis_of(movie),
         poster=path and store.folder / path,
         genres=GENRES[movie - 1],
-        year=1970 + movie,
+        **{name: known[name] for name in (*FACT_LISTS, "year", "runtime")},
     )
 
 
@@ -139,93 +142,83 @@ def test_the_row_is_the_one_that_the_movie_has_in_the_frozen_table(store: Store,
     for movie in [*COLD.tolist(), 1, 9, 14]:
         row = encoders.content(as_new(store, movie))
         np.testing.assert_allclose(row, study.content.vectors[movie + 2], atol=1e-5)
-        assert row.dtype == np.float32 and row[-2:].tolist() == [movie % 7 > 0, movie % 9 > 0]
+        assert row.dtype == np.float32 and row[-3:].tolist() == [movie % 11 > 0, movie % 7 > 0, movie % 9 > 0]
     assert (np.linalg.norm(np.diff(study.content.vectors[[m + 2 for m in COLD]], axis=0), axis=1) > 0.01).all()
+
+
+def test_nothing_is_fitted_again(store: Store, study: Study, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr(pca, "fit")
+    monkeypatch.delattr(facts, "fit")
+    row = Encoders.open(store, CACHE, "cpu").content(as_new(store, 26))
+    np.testing.assert_allclose(row, study.content.vectors[28], atol=1e-5)
+
+
+@pytest.mark.parametrize("missing", feature_store.MISSING)
+def test_a_movie_without_content_has_what_05_puts_into_gaps(encoders: Encoders, missing: str):
+    row = replace(encoders, missing=missing).content(NewMovie("A title is enough"))
+    centres = np.hstack([encoders.reductions[block].centre for block in ENCODED])
+    known = encoders.reductions["facts"]
+    unknown = [float(name == "year unknown") for name in known.columns]
+    assert row.tolist() == [*unknown, *centres * (missing != "zero"), 0, 0, 0]
 
 
 def test_scores_are_those_of_the_model_for_the_same_movie_without_ratings(store, study, encoders, twin):
     every = fit.catalogue_scorer(twin, study.catalogue.codes)(study.user_codes)
+    before = {name: value.clone() for name, value in twin.state_dict().items()}
     for movie in COLD.tolist():
         assert study.catalogue.codes["movieId"][movie - 1] == OUT_OF_VOCABULARY
-        found = new_movie.audience(study, twin, encoders, as_new(store, movie))
-        np.testing.assert_allclose(found.scores, every[:, movie - 1], atol=1e-5)
-        assert found.users.tolist() == list(range(1, 21)) and found.in_train.tolist() == [True] * 19 + [False]
+        found = audience(study, twin, encoders, as_new(store, movie))
+        np.testing.assert_allclose(found.users["score"], every[:, movie - 1], atol=1e-5)
+        assert found.users["userId"].tolist() == list(range(1, 21))
+        assert found.users["in_train"].tolist() == [True] * 19 + [False]
         means = every[:19].mean(axis=0)
         assert found.mean == pytest.approx(means[movie - 1], abs=1e-5)
         np.testing.assert_allclose(found.others["score"], means, atol=1e-5)
         closest = found.closest(3)
         assert closest["movieId"][0] == movie and closest["title"][0] == f"Movie {movie}"
         assert closest["cosine"][0] == pytest.approx(1, abs=1e-4) and closest["cosine"].is_monotonic_decreasing
-
-
-def test_poster_text_and_genres_each_change_the_scores(store, study, encoders, twin):
-    movie = as_new(store, 26)
-    own = new_movie.audience(study, twin, encoders, movie).scores
-    for changed in ({"poster": store.folder / poster_of(1)}, {"synopsis": PLOTS[0]}, {"genres": ["Drama"]}):
-        other = new_movie.audience(study, twin, encoders, replace(movie, **changed)).scores
-        assert np.abs(other - own).max() > 1e-4, changed
-
-
-def test_the_model_is_as_it_was(store, study, encoders, twin):
-    before = {name: value.clone() for name, value in twin.state_dict().items()}
-    new_movie.audience(study, twin, encoders, NewMovie("A title is enough"))
     after = twin.state_dict()
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
 
 
+def test_facts_poster_text_and_genres_each_change_the_scores(store, study, encoders, twin):
+    movie = as_new(store, 26)
+    own = audience(study, twin, encoders, movie).users["score"]
+    others = {"poster": store.folder / poster_of(1), "synopsis": PLOTS[0], "genres": ["Drama"], "year": 1931}
+    for changed in ({name: value} for name, value in others.items()):
+        other = audience(study, twin, encoders, replace(movie, **changed)).users["score"]
+        assert (other - own).abs().max() > 1e-4, changed
+
+
 def test_a_model_without_content_gives_every_new_movie_the_same_audience(store, study, encoders):
     twin = study.run("multimodal", "ids", 1).twin
-    one, other = (new_movie.audience(study, twin, encoders, as_new(store, movie)).scores for movie in (25, 26))
-    assert np.array_equal(one, other)
+    one, other = (audience(study, twin, encoders, as_new(store, movie)).users for movie in (25, 26))
+    assert one.equals(other)
 
 
-def test_percentile_and_fans_by_hand(study: Study):
-    others = study.catalogue.movie_ids[:4]
-    table = pa.table({"movieId": others, "score": [0.1, 0.2, 0.3, 0.4], "cosine": [0.0, 0.9, 0.5, 0.9]})
-    known = np.array([True, True, False, True])
-    found = Audience(np.float32([0.2, 0.9, 1.0, 0.5]), np.array([7, 8, 9, 10]), known, 0.3, table.to_pandas())
+def test_percentile_fans_and_closest_by_hand():
+    others = pd.DataFrame({"movieId": [1, 2, 3, 4], "score": [0.1, 0.2, 0.3, 0.4], "cosine": [0.0, 0.9, 0.5, 0.9]})
+    users = pd.DataFrame({"userId": [7, 8, 9, 10], "score": [0.2, 0.9, 1, 0.5], "in_train": [True, True, False, True]})
+    found = Audience(users, others, 0.3)
     assert found.percentile == 50
     assert found.fans(2)["userId"].tolist() == [8, 10]
     assert found.closest(3)["movieId"].tolist() == [2, 4, 3]
 
 
-def changed(monkeypatch: pytest.MonkeyPatch, artefact: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-    real = Store.metadata
-    monkeypatch.setattr(
-        Store, "metadata", lambda own, name: change(real(own, name)) if name == artefact else real(own, name)
-    )
-
-
 @pytest.mark.parametrize(
-    ("artefact", "change", "message"),
+    ("artefact", "change", "error", "message"),
     [
-        ("poster_embeddings", {"encoder": "precomputed"}, "given by PRECOMPUTED.*Run 03-Feature-Extraction-Poster"),
-        ("text_embeddings", {"encoder": "precomputed"}, "given by PRECOMPUTED.*Run 04-Feature-Extraction-Text"),
-        ("poster_embeddings", {"weights_sha256": "0" * 64}, "with weights_sha256='0+', but it has"),
-        ("text_embeddings", {"preprocessing": "other"}, "with preprocessing='other', but it has"),
+        ("poster_embeddings", {"encoder": "precomputed"}, NewcomerError, "by PRECOMPUTED.*Run 03-Feature-Extraction"),
+        ("text_embeddings", {"encoder": "precomputed"}, NewcomerError, "by PRECOMPUTED.*Run 04-Feature-Extraction"),
+        ("poster_embeddings", {"weights_sha256": "0" * 64}, NewcomerError, "with weights_sha256='0+', but it has"),
+        ("text_embeddings", {"preprocessing": "other"}, NewcomerError, "with preprocessing='other', but it has"),
+        ("feature_store", {"reductions": {block: {"sha256": ""} for block in BLOCKS}}, HandOffError, "not the file"),
     ],
 )
-def test_vectors_that_cannot_be_made_again(store, monkeypatch, artefact, change, message):
-    changed(monkeypatch, artefact, lambda metadata: metadata | change)
-    with pytest.raises(NewcomerError, match=message):
-        Encoders.open(store, CACHE, "cpu")
-
-
-def test_a_reduction_that_cannot_be_made_again(store: Store, monkeypatch: pytest.MonkeyPatch):
-    def other(metadata: dict[str, Any]) -> dict[str, Any]:
-        text = metadata["reductions"]["text"] | {"sha256": "0" * 64}
-        return metadata | {"reductions": metadata["reductions"] | {"text": text}}
-
-    changed(monkeypatch, "feature_store", other)
-    with pytest.raises(
-        NewcomerError, match="reduction of text vectors cannot be repeated.*Run 05-Create-Feature-Store"
-    ):
-        Encoders.open(store, CACHE, "cpu")
-
-
-def test_a_feature_store_that_does_not_say_how_it_was_made(store: Store, monkeypatch: pytest.MonkeyPatch):
-    changed(monkeypatch, "feature_store", lambda metadata: metadata | {"reductions": {}})
-    with pytest.raises(HandOffError, match="does not say how poster vectors were reduced. Run 05"):
+def test_vectors_that_cannot_be_made_again(store, monkeypatch, artefact, change, error, message):
+    real = Store.metadata
+    monkeypatch.setattr(Store, "metadata", lambda own, name: real(own, name) | (change if name == artefact else {}))
+    with pytest.raises(error, match=message):
         Encoders.open(store, CACHE, "cpu")
 
 
@@ -238,12 +231,12 @@ def test_a_poster_that_is_none(encoders: Encoders, tmp_path: Path):
 
 def test_genres_that_the_model_does_not_know(study, encoders, twin):
     with pytest.raises(ParameterError, match="'Westren' is not known to the model. It knows Comedy, Drama, War"):
-        new_movie.audience(study, twin, encoders, NewMovie("New", genres=["Westren"]))
+        audience(study, twin, encoders, NewMovie("New", genres=["Westren"]))
     with pytest.raises(ParameterError, match="3 were given, the model reads at most 2"):
-        new_movie.audience(study, twin, encoders, NewMovie("New", genres=NAMES))
+        audience(study, twin, encoders, NewMovie("New", genres=NAMES))
 
 
 def test_a_model_of_other_content(study, encoders):
     shuffled = study.run("multimodal", f"{FULL}(shuffled)", 1).twin
     with pytest.raises(NewcomerError, match="other content than the study's"):
-        new_movie.audience(study, shuffled, encoders, NewMovie("New"))
+        audience(study, shuffled, encoders, NewMovie("New"))

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -19,9 +20,10 @@ def twin(request, encoded, frozen, inputs: Inputs, one_thread) -> fit.Twin:
     return fit.fit(Job(graph, split, split, frozen, inputs, Settings(2, 64, 0.01), 0)).twin
 
 
-def catalogue(inputs: Inputs) -> tuple[dict[int, int], np.ndarray, dict[str, np.ndarray]]:
+def test_the_file_gives_the_probabilities_of_the_twin(twin: fit.Twin, inputs: Inputs, tmp_path: Path) -> None:
     """Raw users 100, 101, … and movies 7, 14, …, with codes, genres and content codes of their own."""
-    count = inputs.content_rows - 3
+    path, count = tmp_path / "model.onnx", inputs.content_rows - 3
+    users, movie_ids = {100 + code: code for code in range(3, inputs.users)}, 7 * (1 + np.arange(count))
     genres = np.zeros((count, inputs.most_genres), np.int32)
     genres[:, 0] = 3 + np.arange(count) % (inputs.genres - 3)
     codes = {
@@ -29,34 +31,23 @@ def catalogue(inputs: Inputs) -> tuple[dict[int, int], np.ndarray, dict[str, np.
         "genres": genres,
         "movieId_duplicate": np.arange(count, dtype=np.int32) + 3,
     }
-    return {100 + code: code for code in range(3, inputs.users)}, 7 * (1 + np.arange(count)), codes
+    onnx_export.export(path, twin, users, movie_ids, codes)
 
-
-def test_the_file_gives_the_probabilities_of_the_twin(twin: fit.Twin, inputs: Inputs, tmp_path: Path) -> None:
-    users, movie_ids, codes = catalogue(inputs)
-    onnx_export.export(tmp_path / "model.onnx", twin, users, movie_ids, codes)
-    user, row = np.meshgrid(list(users), np.arange(len(movie_ids)), indexing="ij")
-    user, row = user.ravel(), row.ravel()
+    user, row = (places.ravel() for places in np.meshgrid(list(users), np.arange(count), indexing="ij"))
     keys = {name: torch.from_numpy(values[row]) for name, values in codes.items()}
     keys["userId"] = torch.tensor([users[raw] for raw in user])
+    unknown = {"userId": torch.tensor([2]), "movieId": torch.tensor([2]), "movieId_duplicate": torch.tensor([2])}
+    unknown["genres"] = torch.zeros(1, inputs.most_genres, dtype=torch.int32)
     with torch.inference_mode():
-        wanted = torch.sigmoid(twin(keys)).numpy()
-    assert onnx_export.check(tmp_path / "model.onnx", user, movie_ids[row], wanted) < 1e-6
+        wanted, stranger = (torch.sigmoid(twin(given)).numpy() for given in (keys, unknown))
+    assert onnx_export.check(path, user, movie_ids[row], wanted) < 1e-6
     assert np.ptp(wanted) > 0.01
-
-
-def test_unknown_ids_get_the_out_of_vocabulary_code(twin: fit.Twin, inputs: Inputs, tmp_path: Path) -> None:
-    users, movie_ids, codes = catalogue(inputs)
-    onnx_export.export(tmp_path / "model.onnx", twin, users, movie_ids, codes)
-    found = onnx_export.predict(tmp_path / "model.onnx", np.array([10**12]), np.array([10**12]))
-    keys = {"userId": torch.tensor([2]), "movieId": torch.tensor([2]), "movieId_duplicate": torch.tensor([2])}
-    keys["genres"] = torch.zeros(1, inputs.most_genres, dtype=torch.int32)
-    with torch.inference_mode():
-        assert found == pytest.approx(torch.sigmoid(twin(keys)).numpy(), abs=1e-6)
-
-
-def test_another_models_scores_are_told_apart(twin: fit.Twin, inputs: Inputs, tmp_path: Path) -> None:
-    users, movie_ids, codes = catalogue(inputs)
-    onnx_export.export(tmp_path / "model.onnx", twin, users, movie_ids, codes)
+    assert onnx_export.predict(path, np.array([10**12]), np.array([10**12])) == pytest.approx(stranger, abs=1e-6)
     with pytest.raises(onnx_export.ServingError, match="differs from the trained model"):
-        onnx_export.check(tmp_path / "model.onnx", np.array([103]), movie_ids[:1], np.array([2.0]))
+        onnx_export.check(path, user, movie_ids[row], wanted + 1e-4)
+
+    graph = onnx.load(path).graph
+    kinds = {value.name: value.type.tensor_type.elem_type for value in [*graph.input, *graph.output]}
+    assert kinds == {
+        "userId": onnx.TensorProto.INT64, "movieId": onnx.TensorProto.INT64, "probability": onnx.TensorProto.FLOAT,
+    }  # fmt: skip

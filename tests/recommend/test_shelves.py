@@ -1,22 +1,16 @@
-"""Shelves: what a user liked, what is recommended, the liked movie nearest to each, and a dropdown that redraws."""
+"""Shelves: what a user liked, what is recommended; the liked movie nearest to each."""
 
-from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from IPython.core.formatters import DisplayFormatter
-from PIL import Image
 
-from utils import plots
+from utils.content.gallery import Gallery
 from utils.handoff.parameters import ParameterError
 from utils.handoff.vector_columns import vector_column
-from utils.plots.explorer import NO_WIDGETS, Explorer
 from utils.recommend.shelves import Shelves
 
-FOLDER = Path("folder")
 LONG = "The Englishman Who Went up a Hill But Came down a Mountain"
 
 
@@ -41,21 +35,17 @@ def shelves() -> Shelves:
     }
     there = [True] * 5 + [False]
     vectors = {"poster": vector_column(poster), "text": vector_column(text)}
-    return Shelves(
-        FOLDER,
-        pa.table(train),
-        pa.table(recommendations),
-        pa.table({"movieId": movie_ids, "poster_path": ["posters/10.png", None, "posters/30.png", None, None, None]}),
-        # In another order than the feature store: rows are found by movieId.
-        pa.table({"movieId": movie_ids[::-1], "title": titles[::-1]}),
-        pa.table({"movieId": movie_ids} | vectors | {"has_poster": there, "has_text": there}),
-    )
+    # In another order than the feature store: rows are found by movieId.
+    movies = pa.table({"movieId": movie_ids[::-1], "title": titles[::-1]})
+    enriched = pa.table({"movieId": movie_ids, "poster_path": pa.nulls(6, pa.string())})
+    features = pa.table({"movieId": movie_ids} | vectors | {"has_poster": there, "has_text": there})
+    return Shelves(Gallery(Path(), movies, enriched), pa.table(train), pa.table(recommendations), features)
 
 
 def test_a_shelf_by_hand(shelves: Shelves) -> None:
     assert shelves.users.tolist() == [1, 2, 3]
     liked, recommended = shelves.of(1)
-    assert liked == [(FOLDER / "posters/10.png", "Ten"), (FOLDER / "posters/30.png", "Thirty")], "2.0 is no like"
+    assert liked == [(None, "Ten"), (None, "Thirty")], "2.0 is no like"
     assert [row[:3] for row in recommended] == [
         (None, "Twenty", 0.75),
         (None, LONG, 0.25),
@@ -88,31 +78,3 @@ def test_a_user_without_likes(shelves: Shelves) -> None:
 def test_an_unknown_user(shelves: Shelves) -> None:
     with pytest.raises(ParameterError, match=r"userId 9 has no recommendations. Choose one of the 3 of .* \[1, 2, 3\]"):
         shelves.of(9)
-
-
-def explorer(shelves: Shelves, users: Sequence[int]) -> Explorer:
-    return Explorer(users, lambda user: plots.shelf(*shelves.of(user), title=f"For user {user}", stand_in=True))
-
-
-def test_the_explorer_redraws_for_the_chosen_user(shelves: Shelves) -> None:
-    found = explorer(shelves, [3, 1])
-    assert found.dropdown.options == (3, 1) and found.children == (found.dropdown, found.picture)
-    first = found.picture.value
-    assert first == plots.shelf(*shelves.of(3), title="For user 3", stand_in=True).png()
-    assert Image.open(BytesIO(first)).format == "PNG"
-    found.dropdown.value = 1
-    assert found.picture.value == plots.shelf(*shelves.of(1), title="For user 1", stand_in=True).png() != first
-
-
-def test_a_file_without_widgets_says_what_was_there(shelves: Shelves) -> None:
-    found = explorer(shelves, shelves.users)
-    data, _ = DisplayFormatter().format(found)
-    assert data["text/plain"] == NO_WIDGETS
-    assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == found.model_id
-
-
-def test_an_explorer_needs_users_with_recommendations(shelves: Shelves) -> None:
-    with pytest.raises(ParameterError, match="no user to choose from"):
-        explorer(shelves, [])
-    with pytest.raises(ParameterError, match="userId 9 has no recommendations"):
-        explorer(shelves, [9, 1])

@@ -24,7 +24,7 @@ def made(strategy: str, movies: np.ndarray = MOVIES) -> pa.Table:
         table = pa.table({"movieId": ids, "embedding": vector_column(np.array(rows))})
         parts[name] = feature_store.reduce(table, movies, KNOWN, 6)
     filled = imputation.fill(parts, movies, KNOWN, strategy)
-    return feature_store.table(movies, filled["poster"], filled["text"])
+    return feature_store.table(movies, filled)
 
 
 def flags(table: pa.Table, part: str) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Whether a feature store fits the movies it meets: the same catalogue, and content of the kind it was fitted on.
 
-A feature store is made for one catalogue. ``check_drift`` refuses it for another. Within its catalogue, the
-components were fitted on the movies with training ratings; ``report`` measures how far all others are from
-those, since a model that learned from the ones will judge the others by the same directions.
+A feature store is made for one catalogue, and ``check_drift`` refuses it for another. The components were fitted on
+the movies with training ratings; ``report`` measures how far all other movies are from those, since a model that
+learned from the former will judge the latter by the same directions.
 """
 
 import hashlib
@@ -32,21 +32,18 @@ def fingerprint(movie_ids: np.ndarray) -> str:
 def describe(
     parts: Mapping[str, Reduced], movie_ids: np.ndarray, embeddings: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Return what a feature store should say of its catalogue and reductions, for its metadata.
+    """Return what a feature store says of its catalogue and reductions, for its metadata.
 
-    ``embeddings`` holds the metadata of the embeddings by the names of ``parts``.
+    ``embeddings`` holds the metadata of the embeddings by the names of ``parts``; facts have none. The sha256 of each
+    reduction tells whether ``reductions.npz`` is of the same run (``reductions.read``).
     """
     return {
         "catalogue": {"movies": len(movie_ids), "sha256": fingerprint(movie_ids)},
         "reductions": {
             name: {
-                "encoder": embeddings[name].get("encoder"),
-                "weights_sha256": embeddings[name].get("weights_sha256"),
-                "raw_width": len(part.reduction.mean),
-                "width": part.vectors.shape[1],
-                "components": len(part.reduction.components),
-                "scale": part.reduction.scale,
-                "fitted_on": part.fitted_on,
+                "encoder": embeddings.get(name, {}).get("encoder"),
+                "weights_sha256": embeddings.get(name, {}).get("weights_sha256"),
+                **part.reduction.about(),
                 "sha256": part.reduction.sha256(),
             }
             for name, part in parts.items()
@@ -57,8 +54,8 @@ def describe(
 def check_drift(metadata: Mapping[str, Any], features: pa.Table, movie_ids: np.ndarray) -> None:
     """Raise HandOffError unless the feature store has one row for each of ``movie_ids``, and is as it was written.
 
-    ``metadata`` is what the store says of itself (``Store.metadata``); of ``features`` movieId is needed, and
-    poster and text are checked where they were read. A store without our metadata is checked for its movies only.
+    ``metadata`` is what the store says of itself (``Store.metadata``). ``features`` must have movieId; the width of a
+    block is checked where the block was read. A store without our metadata is checked for its movies only.
     """
     again = "Run 05-Create-Feature-Store.ipynb again, and those after it."
     found = features["movieId"].to_numpy()
@@ -91,9 +88,9 @@ def _counted(movie_ids: np.ndarray) -> str:
 
 
 def report(parts: Mapping[str, Reduced], old: np.ndarray) -> pd.DataFrame:
-    """Compare movies that are ``old`` bool [n] with all others, one row a modality; imputed vectors are left out.
+    """Compare movies that are ``old`` bool [n] with all others, one row per block; imputed vectors are left out.
 
-    Columns: ``old`` and ``new`` count movies with the modality; ``share_new`` is new / (old + new); ``shift`` is
+    Columns: ``old`` and ``new`` count movies with the block; ``share_new`` is new / (old + new); ``shift`` is
     the distance of the two means over the standard deviation of the old ones, the root of their summed
     variances; ``by_chance`` is the shift expected of as many movies of one kind, sqrt(1/old + 1/new);
     ``cosine_old`` and ``cosine_new`` are mean cosines to the mean of the old; ``drifts`` is whether shift is at

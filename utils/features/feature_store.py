@@ -1,31 +1,30 @@
-"""Stage 05: one table of poster and text vectors for every movie, reduced by PCA, gaps imputed and flagged.
+"""Stage 05: one table of content for every movie: facts as columns, vectors reduced by PCA, gaps imputed and flagged.
 
-``reduce`` makes the vectors of one modality, ``imputation.fill`` fills their gaps, ``table`` puts them together,
-and ``drift`` says whether they still fit the movies at hand.
-
-Vectors are projected on the principal components but not centred, and scaled so that the kept
-variance sums to one: an imputed mean is then a vector like any other and not a row of zeros, and
-content enters a network on the scale of its embeddings. The components, the scale and the mean are
-fitted on the movies that training ratings know, so adding a movie changes no other movie's vector.
+``reduce_facts`` makes the columns of the facts, ``reduce`` those of posters or texts, ``imputation.fill`` fills the
+gaps of these two, ``table`` puts the blocks together, and ``drift`` says whether they still fit the movies at hand. All
+is fitted on the movies with training ratings, so adding a movie changes no other movie's row.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from utils.features.pca import Reduction, finite, fit, project
-from utils.handoff import parameters, store, vector_columns
-from utils.handoff.contract import WIDEST
+from utils.features import facts, pca
+from utils.features.reductions import BLOCK_ROWS, AnyReduction, Rows
+from utils.handoff import parameters, vector_columns
+from utils.handoff.contract import BLOCKS, FLAGS, WIDEST
+from utils.handoff.store import HandOffError
 from utils.handoff.vector_columns import Stacked
 
 MISSING = ("mean", "zero", "neighbour")
-"""What stands in for a modality that a movie lacks; ``has_poster`` and ``has_text`` tell it apart."""
+"""What stands in for a block that a movie lacks; the flags (``has_poster``, …) tell it apart."""
 
 
 @dataclass(frozen=True)
 class Vectors:
-    """One modality of n movies: what imputation needs. ``vectors`` float32 [n, width], ``present`` bool [n].
+    """One block of n movies: what imputation needs. ``vectors`` float32 [n, width], ``present`` bool [n].
 
     Rows that are not present are zeros until ``imputation.fill`` decides what stands in for them.
     """
@@ -38,39 +37,32 @@ class Vectors:
 
 @dataclass(frozen=True)
 class Reduced(Vectors):
-    """One modality of n movies, and the reduction that made its vectors."""
+    """One block of n movies, and the reduction that made its vectors."""
 
-    reduction: Reduction
-
-    @property
-    def explained(self) -> np.ndarray:
-        """Share of the variance that each component explains, float64 [kept <= width]."""
-        return self.reduction.explained
-
-    @property
-    def fitted_on(self) -> int:
-        """Movies that the components were fitted on."""
-        return self.reduction.fitted_on
+    reduction: AnyReduction
 
 
-def check_widths(poster_dim: object, text_dim: object, missing: object) -> None:
-    """Raise ParameterError unless the widths fit HugeCTR's limit together and the strategy is known."""
-    parameters.whole("POSTER_DIM", poster_dim, most=WIDEST - 1)
-    parameters.whole("TEXT_DIM", text_dim, most=WIDEST - 1)
-    assert isinstance(poster_dim, int) and isinstance(text_dim, int), "checked above"
-    if poster_dim + text_dim > WIDEST:
+def check_widths(widths: Mapping[str, object], missing: object) -> None:
+    """Raise ParameterError unless the ``widths`` (parameter to columns of a block) fit HugeCTR's limit together.
+
+    ``missing`` must be a known strategy.
+    """
+    for name, width in widths.items():
+        parameters.whole(name, width, most=WIDEST + 1 - len(widths))
+    together = sum(width for width in widths.values() if isinstance(width, int))
+    if together > WIDEST:
         raise parameters.ParameterError(
-            f"POSTER_DIM={poster_dim} and TEXT_DIM={text_dim} are {poster_dim + text_dim} together; "
+            f"{' and '.join(f'{name}={width}' for name, width in widths.items())} are {together} together; "
             f"HugeCTR embeddings are at most {WIDEST} wide. Lower one of them."
         )
     parameters.choice("MISSING", missing, MISSING)
 
 
 def reduce(embeddings: pa.Table, movie_ids: np.ndarray, known_ids: np.ndarray, width: int) -> Reduced:
-    """Reduce one modality to ``width`` columns for all ``movie_ids`` int64 [n], sorted.
+    """Reduce one block to ``width`` columns for all ``movie_ids`` int64 [n], sorted.
 
     ``embeddings`` has movieId and embedding; ``known_ids`` are the movies with training ratings, on which
-    the components are fitted (on all, where fewer than two of them have this modality). Where the data
+    the components are fitted (on all, where fewer than two of them have this block). Where the data
     has fewer than ``width`` directions the remaining columns are zero. Raises HandOffError for vectors that
     are not finite, come twice, or belong to no movie.
     """
@@ -79,26 +71,43 @@ def reduce(embeddings: pa.Table, movie_ids: np.ndarray, known_ids: np.ndarray, w
     order = np.argsort(raw_ids, kind="stable")
     twice = raw_ids[order][1:][np.diff(raw_ids[order]) == 0]
     if len(twice):
-        raise store.HandOffError(f"movieId {twice[0]} has two embeddings. Run 03 and 04 again.")
-    _check_finite(raw, raw_ids)
-    known = order[np.isin(raw_ids[order], known_ids)]
-    fitted = fit(raw, known if len(known) >= 2 else order, width)
-    kept = len(fitted.components)
-    vectors, mean = np.zeros((len(movie_ids), width), dtype=np.float32), np.zeros(width, dtype=np.float32)
-    present = np.zeros(len(movie_ids), dtype=bool)
-    present[rows] = True
-    vectors[rows, :kept] = project(fitted, raw)
-    mean[:kept] = fitted.scale * (fitted.components @ fitted.mean)
-    return Reduced(vectors, present, mean, fitted)
-
-
-def _check_finite(raw: Stacked, raw_ids: np.ndarray) -> None:
+        raise HandOffError(f"movieId {twice[0]} has two embeddings. Run 03 and 04 again.")
     broken = raw_ids[~finite(raw)]
     if len(broken):
-        raise store.HandOffError(
+        raise HandOffError(
             f"The embeddings of movieId {broken[0]} (and {len(broken) - 1} others) hold NaN or infinity. "
             "Run 03 and 04 again, or mend the PRECOMPUTED file."
         )
+    known = order[np.isin(raw_ids[order], known_ids)]
+    reduction = pca.fit(raw, known if len(known) >= 2 else order, width)
+    vectors, present = np.zeros((len(movie_ids), width), np.float32), np.zeros(len(movie_ids), bool)
+    vectors[rows], present[rows] = reduction.project(raw), True
+    return Reduced(vectors, present, reduction.centre, reduction)
+
+
+def reduce_facts(movie_facts: pa.Table, known_ids: np.ndarray, width: int) -> Reduced:
+    """Return the block of facts of all movies, in ascending movieId; people get ``width`` columns.
+
+    ``known_ids`` are the movies with training ratings, on which the columns are fitted. A movie of which nothing is
+    known is not present, and has only the flags that say so. Raises HandOffError for a movie that comes twice.
+    """
+    movie_facts = movie_facts.sort_by("movieId")
+    twice = np.flatnonzero(np.diff(movie_facts["movieId"].to_numpy()) == 0)
+    if len(twice):
+        movie = movie_facts["movieId"][int(twice[0])]
+        raise HandOffError(f"movie_facts.parquet: movieId {movie} is there twice. Run 02-Data-Enrichment.ipynb again.")
+    reduction = facts.fit(movie_facts, known_ids, width)
+    nothing = np.zeros(reduction.width, np.float32)
+    return Reduced(reduction.project(movie_facts), facts.known(movie_facts), nothing, reduction)
+
+
+def finite(raw: Rows) -> np.ndarray:
+    """Return which rows of ``raw`` float32 [n, d] hold neither NaN nor infinity, bool [n]."""
+    # A sum is NaN or infinite where one of its numbers is; it needs no second array of the same size.
+    with np.errstate(invalid="ignore", over="ignore"):
+        starts = range(0, len(raw), BLOCK_ROWS)
+        sums = [raw[start : start + BLOCK_ROWS].sum(axis=1, dtype=np.float64) for start in starts]
+    return np.isfinite(np.concatenate([*sums, np.zeros(0)]))
 
 
 def row_of(movie_ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -106,21 +115,25 @@ def row_of(movie_ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     rows = np.searchsorted(movie_ids, wanted)
     absent = (rows == len(movie_ids)) | (movie_ids[np.minimum(rows, len(movie_ids) - 1)] != wanted)
     if absent.any():
-        raise store.HandOffError(
+        raise HandOffError(
             f"movieId {wanted[absent][0]} (and {absent.sum() - 1} others) is not in movies_converted.parquet. "
             "Run the notebook that made these vectors again."
         )
     return rows
 
 
-def table(movie_ids: np.ndarray, poster: Vectors, text: Vectors) -> pa.Table:
-    """Return the feature store: movieId, poster, text, has_poster, has_text; one row a movie."""
-    return pa.table(
-        {
-            "movieId": movie_ids,
-            "poster": vector_columns.vector_column(poster.vectors),
-            "text": vector_columns.vector_column(text.vectors),
-            "has_poster": poster.present,
-            "has_text": text.present,
-        }
-    )
+def table(movie_ids: np.ndarray, parts: Mapping[str, Vectors]) -> pa.Table:
+    """Return the feature store: movieId, a column for each of ``BLOCKS``, then their flags; one row per movie.
+
+    Raises ParameterError where the blocks are too wide together.
+    """
+    widths = {block: parts[block].vectors.shape[1] for block in BLOCKS}
+    if sum(widths.values()) > WIDEST:
+        listed = ", ".join(f"{block} {width}" for block, width in widths.items())
+        raise parameters.ParameterError(
+            f"The columns of content are {sum(widths.values()):,} together ({listed}); HugeCTR embeddings are at most "
+            f"{WIDEST:,} wide. Lower FACTS_DIM, POSTER_DIM or TEXT_DIM."
+        )
+    vectors = {block: vector_columns.vector_column(parts[block].vectors) for block in BLOCKS}
+    flags = {FLAGS[block]: parts[block].present for block in BLOCKS}
+    return pa.table({"movieId": movie_ids} | vectors | flags)

@@ -4,16 +4,17 @@
 the posters of those whose texts are most like its own, and moves from the mean poster towards their weighted
 mean. How far is fitted on those movies of train themselves, each in turn treated as if its poster were
 missing: texts say little of posters, and the bare mean of ten neighbours was further from the truth than the
-mean of all. The flags ``has_poster`` and ``has_text`` tell an imputed vector from a real one whatever the strategy.
+mean of all. The flags tell an imputed vector from a real one whatever the strategy.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 
 from utils.features.feature_store import Vectors
+from utils.vectors.neighbours import directions
 
 NEIGHBOURS = 50
 """Tried from 5 to 200 on hidden vectors of ml-latest-small: 10 gained half as much over the mean, 200 little more."""
@@ -27,42 +28,54 @@ AnyVectors = TypeVar("AnyVectors", bound=Vectors)
 def fill(
     parts: Mapping[str, AnyVectors], movie_ids: np.ndarray, known_ids: np.ndarray, missing: str
 ) -> dict[str, AnyVectors]:
-    """Return the ``parts`` (poster and text, such as ``feature_store.reduce`` gives them) without gaps, of their type.
+    """Return the ``parts`` (block to vectors, such as ``feature_store.reduce`` gives them) without gaps, of their type.
 
+    Facts stay as they are, and say nothing of a poster or text: what is not known of a movie cannot be averaged.
     ``missing`` is "mean", "zero" or "neighbour". Only vectors of absent movies change, and only by movies
-    among ``known_ids``: adding another movie changes none.
+    among ``known_ids``: adding another movie changes none. A neighbour is near by all other blocks together; one
+    that the movie itself lacks says nothing.
     """
-    filled = {}
+    facts = {name: part for name, part in parts.items() if name == "facts"}
+    parts = {name: part for name, part in parts.items() if name not in facts}
+    filled = dict(facts)
+    complete = np.logical_and.reduce([part.present for part in parts.values()])
+    donors = np.flatnonzero(complete & np.isin(movie_ids, known_ids))
     for name, part in parts.items():
         vectors = part.vectors.copy()
         if missing != "zero":
             vectors[~part.present] = part.mean
         if missing == "neighbour":
-            (other,) = (parts[key] for key in parts if key != name)
-            wanted = np.flatnonzero(~part.present & other.present)
-            donors = np.flatnonzero(part.present & other.present & np.isin(movie_ids, known_ids))
-            vectors[wanted] = from_neighbours(part, other, wanted, donors)
+            others = [parts[key] for key in parts if key != name]
+            has_another = np.logical_or.reduce([other.present for other in others])
+            wanted = np.flatnonzero(~part.present & has_another)
+            vectors[wanted] = _from_neighbours(part, others, wanted, donors)
         filled[name] = replace(part, vectors=vectors)
     return filled
 
 
-def from_neighbours(part: Vectors, other: Vectors, wanted: np.ndarray, donors: np.ndarray) -> np.ndarray:
-    """Return vectors of ``part`` float32 [len(wanted), width] for rows that have only the ``other`` modality.
+def _from_neighbours(part: Vectors, others: Sequence[Vectors], wanted: np.ndarray, donors: np.ndarray) -> np.ndarray:
+    """Return vectors of ``part`` float32 [len(wanted), width] for rows that have only ``others``.
 
     A movie gets ``mean + trust * (neighbours - mean)``, where neighbours is the mean of its nearest donors
-    weighted by cosine; cosines are taken around the mean of ``other``, those below zero count as zero.
+    weighted by cosine; cosines are taken around the means of ``others``, those below zero count as zero.
     """
-    directions = _unit(other.vectors[donors].astype(np.float64) - other.mean)
+    places = _directions(others, donors)
     values = part.vectors[donors].astype(np.float64) - part.mean
-    trust = _trust(directions, values)
+    trust = _trust(places, values)
     result = np.empty((len(wanted), part.vectors.shape[1]), dtype=np.float32)
     for rows in _blocks(len(wanted)):
-        queries = _unit(other.vectors[wanted[rows]].astype(np.float64) - other.mean)
-        result[rows] = part.mean + trust * _nearest(queries @ directions.T, values)
+        cosines = _directions(others, wanted[rows]) @ places.T
+        result[rows] = part.mean + trust * _nearest(cosines, values)
     return result
 
 
-def _trust(directions: np.ndarray, values: np.ndarray) -> float:
+def _directions(parts: Sequence[Vectors], rows: np.ndarray) -> np.ndarray:
+    """Return ``rows`` of the blocks side by side around their means, at length one; an absent block is zero."""
+    blocks = [np.where(part.present[rows, None], part.vectors[rows], part.mean).astype(np.float64) for part in parts]
+    return directions(np.hstack(blocks), np.concatenate([part.mean for part in parts]))
+
+
+def _trust(places: np.ndarray, values: np.ndarray) -> float:
     """Return the step in [0, 1] that restores the donors best from each other, in least squares.
 
     With e the estimate for a donor from all others and v its true value, both less the mean, the sum of
@@ -72,7 +85,7 @@ def _trust(directions: np.ndarray, values: np.ndarray) -> float:
     agreement = size = 0.0
     for block in _blocks(len(sample)):
         rows = sample[block]
-        cosines = directions[rows] @ directions.T
+        cosines = places[rows] @ places.T
         cosines[np.arange(len(rows)), rows] = -1  # A donor is not its own neighbour.
         estimates = _nearest(cosines, values)
         agreement += (estimates * values[rows]).sum()
@@ -91,12 +104,6 @@ def _nearest(cosines: np.ndarray, values: np.ndarray) -> np.ndarray:
     weights = np.take_along_axis(cosines, nearest, axis=1).clip(min=0)
     weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1e-12)
     return np.einsum("bk,bkd->bd", weights, values[nearest])
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    """Return the vectors at length one; a vector of zeros stays, and is like nothing."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(lengths > 0, lengths, 1)
 
 
 def _blocks(count: int) -> Iterator[slice]:

@@ -5,9 +5,9 @@ import pyarrow as pa
 
 
 class Stacked:
-    """A fixed_size_list<float32>[d] column of n rows, read like an array float32 [n, d] that is never made.
+    """A fixed_size_list<float32>[d] column of n rows that is indexed like a float32 array [n, d].
 
-    Its chunks stay where they are; only the rows asked for are copied.
+    Only the rows asked for are copied; the whole array is never made.
     """
 
     def __init__(self, column: pa.ChunkedArray) -> None:
@@ -34,10 +34,7 @@ class Stacked:
 def vectors(column: pa.ChunkedArray) -> np.ndarray:
     """Return a fixed_size_list<float32>[d] column of n rows as a float32 array [n, d], without a copy per row."""
     array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = array.chunk(0) if array.num_chunks else pa.array([], column.type)
-    width = column.type.list_size
-    return array.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
+    return array.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
 
 
 def vector_column(values: np.ndarray) -> pa.Array:

@@ -1,37 +1,37 @@
 """Evaluation of click predictions (notebook 07): AUC, logloss, GAUC, and the rows of ``metrics.csv`` with intervals.
 
 Scores are compared exactly: equal scores are ties and count half. Intervals are 95% percentile
-bootstrap intervals that resample users, not ratings, because the ratings of one user are not
-independent (``utils.metrics.bootstrap``). The same seed gives the same resamples, so models scored on the same rows
-share them. ``calibration`` asks whether probabilities can be believed, ``ranking`` judges lists of
-recommendations, ``significance`` one model against another.
+bootstrap intervals that resample users and movies, not ratings, because the ratings of one user are not
+independent (``bootstrap``). Models scored on the same rows share the resamples. ``calibration`` asks whether
+probabilities can be believed, ``ranking`` judges lists of recommendations, ``significance`` one model against another.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from utils.handoff import parameters
 from utils.metrics import ranking
-from utils.metrics.bootstrap import REPLICATES, interval, resamples
+from utils.metrics.bootstrap import REPLICATES, interval, resamples, two_way
 from utils.metrics.calibration import BINS, equal_count_bins
 from utils.metrics.checks import EvaluationError, as_probabilities, checked, ratio
 
 METRICS_COLUMNS = ("trainer", "model", "features", "seed", "split", "slice", "metric", "value", "low", "high", "n")
 """Columns of ``metrics.csv``, in order."""
+MANY = 1_000_000
+"""Rows from which fewer resamples do: intervals are narrow then."""
 CLIP = 1e-7
 """Probabilities are kept this far from 0 and 1 in the logloss."""
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Everything about one set of scores that does not change from one resample of users to the next.
+    """Everything about one set of scores that does not change from one resample to the next.
 
-    ``liked`` and ``other`` are the user codes of rows with label 1 and 0, in order of score;
-    ``below`` and ``up_to`` count, for each liked row, the other rows with a lower, and with a lower or equal, score.
+    ``liked`` and ``other`` are the rows with label 1 and 0, in order of score; ``below`` and ``up_to`` count, for each
+    liked row, the other rows with a lower, and with a lower or equal, score.
     """
 
     liked: np.ndarray
@@ -40,15 +40,15 @@ class Pairs:
     up_to: np.ndarray
 
     @classmethod
-    def of(cls, code: np.ndarray, liked: np.ndarray, score: np.ndarray) -> "Pairs":
+    def of(cls, liked: np.ndarray, score: np.ndarray) -> "Pairs":
         rows, others = np.flatnonzero(liked), np.flatnonzero(~liked)
         rows, others = rows[np.argsort(score[rows])], others[np.argsort(score[others])]
         below = np.searchsorted(score[others], score[rows], "left")
         up_to = np.searchsorted(score[others], score[rows], "right")
-        return cls(code[rows], code[others], below, up_to)
+        return cls(rows, others, below, up_to)
 
     def auc(self, counts: np.ndarray) -> float:
-        """Return the AUC when the rows of user u are there ``counts[u]`` times; nan when one class is missing."""
+        """Return the AUC when row r is there ``counts[r]`` times, int64 [n]; nan when one class is missing."""
         weight, cumulated = counts[self.liked], np.zeros(len(self.other) + 1, np.int64)
         np.cumsum(counts[self.other], out=cumulated[1:])
         pairs = float(weight.sum()) * float(cumulated[-1])
@@ -67,7 +67,7 @@ def auc(label: np.ndarray, score: np.ndarray) -> float:
     one class is present. Raises EvaluationError for labels or scores that are none.
     """
     liked, score = checked(label, score)
-    return Pairs.of(np.zeros(len(score), np.int64), liked, score).auc(np.ones(1, np.int64))
+    return Pairs.of(liked, score).auc(np.ones(len(score), np.int64))
 
 
 def _losses(liked: np.ndarray, score: np.ndarray) -> np.ndarray:
@@ -117,105 +117,107 @@ def gauc(user: np.ndarray, label: np.ndarray, score: np.ndarray) -> tuple[float,
     return ratio(values[used] @ rows[used], rows[used].sum()), int(used.sum()), int((~used).sum())
 
 
-def metric_row(metric: str, value: float, bounds: tuple[float, float], n: int, **tags: Any) -> dict[str, Any]:
+def metric_row(
+    metric: str, value: float, bounds: tuple[float, float], n: int, tags: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return one row of ``metrics.csv``; ``tags`` are the first six of METRICS_COLUMNS.
 
     Raises EvaluationError when a tag is missing or unknown.
     """
-    row = tags | {"metric": metric, "value": float(value), "low": bounds[0], "high": bounds[1], "n": int(n)}
+    row = dict(tags) | {"metric": metric, "value": float(value), "low": bounds[0], "high": bounds[1], "n": int(n)}
     if set(row) != set(METRICS_COLUMNS):
         raise EvaluationError(f"A metrics row needs {METRICS_COLUMNS}, not {tuple(row)}.")
     return {column: row[column] for column in METRICS_COLUMNS}
 
 
-def evaluate(
-    user: np.ndarray,
-    label: np.ndarray,
-    score: np.ndarray,
-    *,
-    trainer: str,
-    model: str,
-    features: str,
-    seed: int,
-    split: str,
-    slice: str,
-    replicates: int = REPLICATES,
-    bootstrap_seed: int = 0,
-    probabilities: bool = True,
-) -> list[dict[str, Any]]:
-    """Return rows for auc, logloss, gauc and ece (``calibration_error``) with 95% intervals over users.
+@dataclass(frozen=True)
+class Rated:
+    """The rows that scores are judged on: ``user``, ``movie`` (ids of any kind) and ``label`` (0 or 1), each [n]."""
 
-    ``user``, ``label``, ``score`` are [n]; ``seed`` is the seed of the training. Where ``probabilities`` is False,
-    scores may be on any scale and there are no rows for logloss and ece.
-    n is the number of rows, for gauc the number of users used. An empty slice gives nan and n = 0.
+    user: np.ndarray
+    movie: np.ndarray
+    label: np.ndarray
+
+    def take(self, mask: np.ndarray) -> "Rated":
+        """Return the rows of a mask bool [n]."""
+        return Rated(self.user[mask], self.movie[mask], self.label[mask])
+
+
+def evaluate(
+    rated: Rated,
+    score: np.ndarray,
+    tags: Mapping[str, Any],
+    probabilities: bool = True,
+    replicates: int | None = None,
+) -> list[dict[str, Any]]:
+    """Return rows for auc, logloss, gauc and ece (``calibration_error``) with 95% intervals.
+
+    ``score`` is [n]; without ``probabilities`` it may be on any scale, and there are no rows for logloss and ece.
+    The interval of auc resamples users and movies, the others users (``bootstrap``): REPLICATES times by default, a
+    quarter of that from MANY rows on. n is the number of rows, for gauc that of users used. An empty slice gives nan.
     """
-    parameters.whole("replicates", replicates)
-    liked, score = checked(label, score, user)
-    users, code = np.unique(user, return_inverse=True)
-    metrics, gauc_users = _on_resamples(code, liked, score, len(users), probabilities)
-    values = metrics(np.ones(len(users), np.int64))
-    replicated = [metrics(counts) for counts in resamples(len(users), replicates, bootstrap_seed)]
-    tags = {"trainer": trainer, "model": model, "features": features, "seed": seed, "split": split, "slice": slice}
+    replicates = replicates or (REPLICATES if len(score) < MANY else REPLICATES // 4)
+    liked, score = checked(rated.label, score, rated.user)
+    users, user = np.unique(rated.user, return_inverse=True)
+    movies, movie = np.unique(rated.movie, return_inverse=True)
+    pairs, metrics = Pairs.of(liked, score), _by_user(user, liked, score, len(users), probabilities)
+    values = {"auc": pairs.auc(np.ones(len(score), np.int64))} | metrics(np.ones(len(users), np.int64))
+    replicated = [
+        {"auc": pairs.auc(of_user[user] * of_movie[movie])} | metrics(of_user)
+        for of_user, of_movie in two_way(len(users), len(movies), replicates, 0)
+    ]
+    gauc_users = gauc(user, liked, score)[1]
     rows = []
     for name, value in values.items():
         bounds = interval([replicate[name] for replicate in replicated], centre=value if name == "ece" else None)
-        rows.append(metric_row(name, value, bounds, gauc_users if name == "gauc" else len(score), **tags))
+        rows.append(metric_row(name, value, bounds, gauc_users if name == "gauc" else len(score), tags))
     return rows
 
 
-def _on_resamples(
+def _by_user(
     code: np.ndarray, liked: np.ndarray, score: np.ndarray, users: int, probabilities: bool
-) -> tuple[Callable[[np.ndarray], dict[str, float]], int]:
-    """Return the metrics as a function of how often each user is there, int64 [users], and the users in GAUC."""
-    pairs = Pairs.of(code, liked, score)
+) -> Callable[[np.ndarray], dict[str, float]]:
+    """Return gauc, logloss and ece as a function of how often each user is there, int64 [users]."""
     within, rows = _user_auc(code, liked, score)
     used = ~np.isnan(within)
     won, impressions = np.where(used, within, 0) * rows, np.where(used, rows, 0)
-    if probabilities:
-        lost = np.bincount(code, _losses(liked, score), minlength=users)
-        # The bins stay those of all rows, so that a resample only adds up what each user adds to each bin.
-        cell = code * BINS + equal_count_bins(score, BINS)
-        excess = np.bincount(cell, score.astype(np.float64) - liked, minlength=users * BINS).reshape(users, BINS)
+    if not probabilities:
+        return lambda counts: {"gauc": ratio(counts @ won, counts @ impressions)}
+    lost = np.bincount(code, _losses(liked, score), minlength=users)
+    # The bins stay those of all rows, so that a resample only adds up what each user adds to each bin.
+    cell = code * BINS + equal_count_bins(score, BINS)
+    excess = np.bincount(cell, score.astype(np.float64) - liked, minlength=users * BINS).reshape(users, BINS)
 
     def metrics(counts: np.ndarray) -> dict[str, float]:
-        of_order = pairs.auc(counts), ratio(counts @ won, counts @ impressions)
-        if not probabilities:
-            return dict(zip(("auc", "gauc"), of_order, strict=True))
         whole = counts @ rows
-        loss, error = ratio(float(counts @ lost), whole), ratio(float(np.abs(counts @ excess).sum()), whole)
-        return {"auc": of_order[0], "logloss": loss, "gauc": of_order[1], "ece": error}
+        return {
+            "logloss": ratio(float(counts @ lost), whole),
+            "gauc": ratio(counts @ won, counts @ impressions),
+            "ece": ratio(float(np.abs(counts @ excess).sum()), whole),
+        }
 
-    return metrics, int(used.sum())
+    return metrics
 
 
 def ranking_rows(
     recommended: np.ndarray,
     user_index: np.ndarray,
     movie_index: np.ndarray,
-    *,
-    trainer: str,
-    model: str,
-    features: str,
-    seed: int,
-    split: str,
-    slice: str,
+    tags: Mapping[str, Any],
     k: int = 10,
     replicates: int = REPLICATES,
-    bootstrap_seed: int = 0,
 ) -> list[dict[str, Any]]:
     """Return the rows of ``metrics.csv`` for recall@k and ndcg@k: means over users with 95% intervals over users.
 
     Arguments as in ``ranking.recall_ndcg`` and ``evaluate``. n is the number of users with a relevant movie.
     """
-    parameters.whole("replicates", replicates)
     users, recall, ndcg = ranking.recall_ndcg(recommended, user_index, movie_index, k)
     values = np.stack([recall, ndcg])
     n = len(users)
     means = values.mean(1) if n else np.full(2, np.nan)
-    replicated = [values @ counts / n for counts in resamples(n, replicates, bootstrap_seed)] if n else [means]
-    tags = {"trainer": trainer, "model": model, "features": features, "seed": seed, "split": split, "slice": slice}
+    replicated = [values @ counts / n for counts in resamples(n, replicates, 0)] if n else [means]
     return [
-        metric_row(name, mean, interval(column), n, **tags)
+        metric_row(name, mean, interval(column), n, tags)
         for name, mean, column in zip((f"recall@{k}", f"ndcg@{k}"), means, np.transpose(replicated), strict=True)
     ]
 

@@ -7,9 +7,9 @@ Metrics for Item Recommendation, KDD 2020), and movies the user has in train are
 from collections.abc import Callable
 
 import numpy as np
-import torch
 
 from utils.handoff import parameters
+from utils.handoff.hashing import hashed
 from utils.machine import memory
 from utils.metrics.checks import EvaluationError
 
@@ -22,8 +22,11 @@ def top_k(
     k: int,
     block: int = 256,
     candidates: np.ndarray | None = None,
+    seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return (items int64 [n_users, k], scores float32 [n_users, k]), best first, equal scores by lower item.
+    """Return (items int64 [n_users, k], scores float32 [n_users, k]), best first.
+
+    Equal scores fall at random, by a hash of ``seed``, user and movie: in order of ids the oldest movies would win.
 
     ``score_block(start, stop)`` returns float32 [stop - start, movies], which is not changed. ``seen`` is
     (indptr [n_users + 1], indices) as in scipy's csr: the movies of user u are
@@ -49,7 +52,7 @@ def top_k(
         part[np.repeat(np.arange(stop - start), counts), known] = -np.inf
         if candidates is not None:
             part[:, ~np.asarray(candidates, bool)] = -np.inf
-        best = _best(part, min(k, part.shape[1]))
+        best = _best(part, min(k, part.shape[1]), start, seed)
         values = np.take_along_axis(part, best, 1)
         items[start:stop, : best.shape[1]] = np.where(values == -np.inf, -1, best)
         scores[start:stop, : best.shape[1]] = values
@@ -69,19 +72,27 @@ def _check_block(scores: np.ndarray, known: np.ndarray, start: int, stop: int) -
         )
 
 
-def _best(scores: np.ndarray, k: int) -> np.ndarray:
-    """Return the columns of the k best of each row, best first, equal scores by lower column."""
+def _best(scores: np.ndarray, k: int, first: int, seed: int) -> np.ndarray:
+    """Return the columns of the k best of each row, best first; ``first`` is the number of the first row's user."""
+    import torch  # here, because 06 imports this module and needs no torch
+
     values, best = (found.numpy() for found in torch.from_numpy(scores).topk(min(k + 1, scores.shape[1])))
     # Among scores equal to the k-th, topk keeps any: choose again where there are more than fit.
     worst = values[:, k - 1 : k]
     crowded = np.flatnonzero((values[:, k:] == worst).any(1) & (worst > -np.inf).all(1))
-    best = np.sort(best[:, :k], axis=1)
+    best = best[:, :k].copy()
     for row in crowded:
-        above = np.flatnonzero(scores[row] > worst[row])
-        equal = np.flatnonzero(scores[row] == worst[row])[: k - len(above)]
-        best[row] = np.sort(np.concatenate([above, equal]))
-    order = np.argsort(-np.take_along_axis(scores, best, 1), axis=1, kind="stable")
+        above, equal = np.flatnonzero(scores[row] > worst[row]), np.flatnonzero(scores[row] == worst[row])
+        lots = _lots(np.full(len(equal), first + row), equal, seed)
+        best[row] = np.concatenate([above, equal[np.argsort(lots)[: k - len(above)]]])
+    users = np.repeat(np.arange(first, first + len(best)), best.shape[1])
+    lots = _lots(users, best.reshape(-1), seed).reshape(best.shape)
+    order = np.lexsort((lots, -np.take_along_axis(scores, best, 1)), axis=1)
     return np.take_along_axis(best, order, 1)
+
+
+def _lots(user: np.ndarray, movie: np.ndarray, seed: int) -> np.ndarray:
+    return hashed(seed, "ties", user, movie)
 
 
 def recall_ndcg(

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 
 from utils.handoff import parameters
-from utils.metrics.bootstrap import interval, p_value, resamples
+from utils.handoff.contract import FLAGS
+from utils.metrics.bootstrap import interval, p_value, resamples, two_way
 from utils.metrics.checks import EvaluationError, checked
-from utils.metrics.click import Pairs
+from utils.metrics.click import Pairs, Rated
 
 COLUMNS = ("features", "difference", "low", "high", "p", "p_holm", "seeds", "n")
 """Columns of ``paired_differences``, in order."""
@@ -25,8 +26,7 @@ SLICES = {"valid": "warm", "cold": "cold"}
 
 
 def paired_differences(
-    user: np.ndarray,
-    label: np.ndarray,
+    rated: Rated,
     scores: Mapping[str, Sequence[np.ndarray]],
     against: str = "ids",
     replicates: int = REPLICATES,
@@ -34,20 +34,14 @@ def paired_differences(
 ) -> pd.DataFrame:
     """Return COLUMNS, one row for each feature set but ``against``: how much higher its AUC is, averaged over seeds.
 
-    ``user`` and ``label`` are [n]; ``scores`` gives for each feature set one [n] a seed of training, the seeds in
-    the same order. ``difference`` is the mean over seeds of AUC(features) - AUC(against); ``low`` and ``high`` are its
-    95% interval and ``p`` its two-sided p-value (``bootstrap.p_value``) over resamples of users, each used for all
-    seeds and sets at once; ``p_holm`` is corrected for the number of rows. Seeds are not resampled: their noise is
-    averaged. Time is about replicates x sets x seeds x n / 2e8 seconds. Raises EvaluationError where a set is
-    missing, has another number of seeds, or has scores that do not fit the rows.
+    ``scores`` gives for each feature set one [n] per seed of training, the seeds in the same order. ``difference``
+    is the mean over seeds of AUC(features) - AUC(against), ``low`` and ``high`` its 95% interval, ``p`` its two-sided
+    p-value (``bootstrap.p_value``) over resamples of users and movies, each used for all seeds and sets at once;
+    ``p_holm`` is corrected for the number of rows. Seeds are not resampled: their noise is averaged. Raises
+    EvaluationError where a set is missing, has another number of seeds, or has scores that do not fit the rows.
     """
     parameters.whole("replicates", replicates)
-    _check_sets(scores, against)
-    users, code = np.unique(user, return_inverse=True)
-    averages = {
-        name: _average_auc(name, code, label, of_seeds, len(users), replicates, seed)
-        for name, of_seeds in scores.items()
-    }
+    averages = replicated_auc(rated, scores, against, replicates, seed)
     rows: list[dict[str, Any]] = []
     for name, average in averages.items():
         if name == against:
@@ -56,8 +50,34 @@ def paired_differences(
         low, high = interval(difference[1:])
         p = p_value(difference[1:])
         values = {"features": name, "difference": difference[0], "low": low, "high": high, "p": p}
-        rows.append(values | {"seeds": len(scores[name]), "n": len(label)})
+        rows.append(values | {"seeds": len(scores[name]), "n": len(rated.label)})
     return _corrected(rows)
+
+
+def replicated_auc(
+    rated: Rated, scores: Mapping[str, Sequence[np.ndarray]], against: str, replicates: int, seed: int
+) -> dict[str, np.ndarray]:
+    """Return for each set the AUC averaged over its seeds, float64 [1 + replicates]: of all rows, then of resamples.
+
+    The resamples of users and movies are the same for all sets, so their differences are paired.
+    """
+    _check_sets(scores, against)
+    users, user = np.unique(rated.user, return_inverse=True)
+    movies, movie = np.unique(rated.movie, return_inverse=True)
+    averages = {}
+    for name, of_seeds in scores.items():
+        total = np.zeros(1 + replicates)
+        for number, score in enumerate(of_seeds):
+            try:
+                pairs = Pairs.of(*checked(rated.label, score, rated.user))
+            except EvaluationError as error:
+                raise EvaluationError(f"Scores {number} of {name!r}: {error}") from error
+            total[0] += pairs.auc(np.ones(len(score), np.int64))
+            # Drawn again rather than kept: the seed makes them the same, and one set of scores is in memory at a time.
+            drawn = two_way(len(users), len(movies), replicates, seed)
+            total[1:] += [pairs.auc(of_user[user] * of_movie[movie]) for of_user, of_movie in drawn]
+        averages[name] = total / len(of_seeds)
+    return averages
 
 
 def paired_means(
@@ -102,29 +122,6 @@ def _check_sets(scores: Mapping[str, Sequence[Any]], against: str) -> None:
         raise EvaluationError(f"Seeds by feature set are {seeds}: give each set the same seeds, one at least.")
 
 
-def _average_auc(
-    name: str,
-    code: np.ndarray,
-    label: np.ndarray,
-    of_seeds: Sequence[np.ndarray],
-    users: int,
-    replicates: int,
-    seed: int,
-) -> np.ndarray:
-    """Return the AUC averaged over seeds, [1 + replicates]: of all rows, then of each resample."""
-    total = np.zeros(1 + replicates)
-    for number, scores in enumerate(of_seeds):
-        try:
-            liked, score = checked(label, scores, code)
-        except EvaluationError as error:
-            raise EvaluationError(f"Scores {number} of {name!r}: {error}") from error
-        pairs = Pairs.of(code, liked, score)
-        total[0] += pairs.auc(np.ones(users, np.int64))
-        # Drawn again rather than kept: the seed makes them the same, and one set of scores is in memory at a time.
-        total[1:] += [pairs.auc(counts) for counts in resamples(users, replicates, seed)]
-    return total / len(of_seeds)
-
-
 def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
     """Return the p-values, float64 [m], corrected so that the chance of any false claim among them stays below alpha.
 
@@ -161,7 +158,7 @@ def part_masks(part: str, raw: Mapping[str, Any], features: Any, few: int = FEW)
     else:
         movie = np.asarray(rows["movieId"])
         for content in ("poster", "text"):
-            having = np.asarray(features["movieId"])[np.asarray(features[f"has_{content}"])]
+            having = np.asarray(features["movieId"])[np.asarray(features[FLAGS[content]])]
             mask = np.isin(movie, having)
             if not mask.all():
                 masks[f"cold with {content}"] = mask

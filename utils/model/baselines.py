@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 from scipy import sparse
+from scipy.linalg import lapack
 
 from utils.handoff import parameters
 from utils.metrics import ranking
@@ -185,6 +186,21 @@ def item_neighbours(train: Ratings, neighbours: int) -> Neighbours:
     scored = np.repeat(every[:-1], kept.sum(axis=1))
     near = sparse.csr_matrix((cosine[kept], (nearest[kept], scored)), shape=(train.n_movies, train.n_movies))
     return Neighbours(likes, near)
+
+
+def ease(rated: sparse.csr_matrix, penalty: float) -> np.ndarray:
+    """Return B float32 [movies, movies] of zero diagonal: -P / diag(P), P the inverse of X'X + penalty."""
+    gram = np.asarray((rated.T @ rated).todense(), np.float32, order="F")
+    gram[np.diag_indices(len(gram))] += penalty
+    factor, failed = lapack.spotrf(gram, lower=1, overwrite_a=1)
+    if not failed:
+        inverse, failed = lapack.spotri(factor, lower=1, overwrite_c=1)
+    if failed:
+        raise BaselineError(f"EASE cannot invert the likes of {len(gram):,} movies with a penalty of {penalty}.")
+    inverse = np.tril(inverse) + np.tril(inverse, -1).T
+    weights = inverse / -np.diag(inverse)
+    np.fill_diagonal(weights, 0)
+    return weights
 
 
 _ADDITIVE: dict[str, Callable[[Ratings, float], Additive]] = {

@@ -5,17 +5,16 @@ That one property is what the series stands on: ``check_content`` proves it from
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from utils.handoff import vector_columns
-from utils.handoff.contract import WIDEST
+from utils.handoff.contract import BLOCKS, FLAGS, WIDEST
 from utils.handoff.store import HandOffError
 from utils.model.hugectr_files import read_sparse
-
-FLAGS = ("has_poster", "has_text")
 
 
 @dataclass(frozen=True)
@@ -26,15 +25,15 @@ class ContentTable:
     columns: Mapping[str, tuple[int, int]]
 
 
-def content_columns(poster: int, text: int) -> dict[str, tuple[int, int]]:
-    """Return the column ranges of a frozen table: poster, then text, then the flags where they fit in 1024."""
-    columns = {"poster": (0, poster), "text": (poster, poster + text)}
-    if poster + text + 2 <= WIDEST:
-        columns |= {
-            "has_poster": (poster + text, poster + text + 1),
-            "has_text": (poster + text + 1, poster + text + 2),
-        }
-    return columns
+def content_columns(widths: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+    """Return the column ranges of a frozen table: the blocks, each ``widths`` wide, then their flags.
+
+    Flags are left out where all together would not fit in 1024 columns.
+    """
+    if sum(widths.values()) + len(widths) <= WIDEST:
+        widths = dict(widths) | {FLAGS[block]: 1 for block in widths}
+    stops = accumulate(widths.values())
+    return {name: (stop - widths[name], stop) for name, stop in zip(widths, stops, strict=True)}
 
 
 def content_table(features: pa.Table, codes: pa.Table) -> ContentTable:
@@ -45,24 +44,23 @@ def content_table(features: pa.Table, codes: pa.Table) -> ContentTable:
     """
     movie_ids = features["movieId"].to_numpy()
     _check_same_movies(features, codes)
-    poster, text = vector_columns.vectors(features["poster"]), vector_columns.vectors(features["text"])
-    for name, values in (("poster", poster), ("text", text)):
+    parts = {block: vector_columns.vectors(features[block]) for block in BLOCKS}
+    for name, values in parts.items():
         if not np.isfinite(values).all():
             broken = movie_ids[~np.isfinite(values).all(axis=1)][0]
             raise HandOffError(
                 f"feature_store.parquet: the {name} vector of movieId {broken} holds NaN. Run notebook 05 again."
             )
-    columns = content_columns(poster.shape[1], text.shape[1])
+    columns = content_columns({block: values.shape[1] for block, values in parts.items()})
     rows = codes["content_code"].to_numpy()
     if len(np.unique(rows)) != len(rows):
         raise HandOffError("movie_codes.parquet: two movies share a content_code. Run notebook 06 again.")
     vectors = np.zeros((rows.max() + 1, max(stop for _, stop in columns.values())), dtype=np.float32)
-    parts = {"poster": poster, "text": text}
-    parts |= {name: features[name].to_numpy()[:, None] for name in FLAGS if name in columns}
+    parts |= {name: features[name].to_numpy()[:, None] for name in FLAGS.values() if name in columns}
     reserved = np.setdiff1d(np.arange(len(vectors)), rows)
     for name, (start, stop) in columns.items():
         vectors[rows, start:stop] = parts[name]
-        if name in ("poster", "text"):
+        if name in BLOCKS:
             vectors[reserved, start:stop] = parts[name].mean(axis=0)
     return ContentTable(vectors, columns)
 
@@ -80,7 +78,7 @@ def check_content(folder: Path, features: pa.Table, codes: pa.Table) -> int:
     Reads the table back, looks every movie up by its content_code as HugeCTR would by key, and compares
     each named part bit for bit. Returns the movies checked; raises HandOffError naming the first that differs.
     """
-    columns = content_columns(features["poster"].type.list_size, features["text"].type.list_size)
+    columns = content_columns({block: features[block].type.list_size for block in BLOCKS})
     keys, vectors = read_sparse(folder, max(stop for _, stop in columns.values()))
     _check_same_movies(features, codes)
     code_of = dict(zip(codes["movieId"].to_pylist(), codes["content_code"].to_pylist(), strict=True))
@@ -93,7 +91,7 @@ def check_content(folder: Path, features: pa.Table, codes: pa.Table) -> int:
     rows = vectors[position[[code_of[movie] for movie in movie_ids]]]
     for name, (start, stop) in columns.items():
         column = features[name]
-        wanted = column.to_numpy()[:, None] if name.startswith("has_") else vector_columns.vectors(column)
+        wanted = column.to_numpy()[:, None] if name in FLAGS.values() else vector_columns.vectors(column)
         same = (rows[:, start:stop] == wanted.astype(np.float32)).all(axis=1)
         if not same.all():
             movie = movie_ids[int(np.argmin(same))]

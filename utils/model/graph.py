@@ -16,6 +16,9 @@ MOST_CONSUMERS = 5
 """HugeCTR throws when more layers than this read one tensor."""
 
 
+ZERO = "hugectr.Initializer_t.Zero"
+
+
 class GraphError(ValueError):
     """A layer does not fit the graph: an unknown or reused tensor, or widths that do not agree."""
 
@@ -27,9 +30,14 @@ class Slot:
     column: str
     rows: int
     width: int
-    most_items: int = 1
-    """Most keys a row can hold (1 for an id, more for a list): HugeCTR's nnz_per_slot."""
+    most_items: int | None = None
+    """Most keys of a row of a list column, HugeCTR's nnz_per_slot; None where a row has one key and no list."""
     frozen: bool = False
+
+    @property
+    def is_list(self) -> bool:
+        """Whether the column holds lists; a list of one key is one, too."""
+        return self.most_items is not None
 
 
 @dataclass(frozen=True)
@@ -60,11 +68,13 @@ class Graph:
             raise GraphError(f"the graph {self.name!r} has no loss yet")
         return self.layers[-1].bottoms[0]
 
-    def embedding(self, column: str, rows: int, width: int, *, most_items: int = 1, frozen: bool = False) -> str:
-        """Look the column up in a table [rows, width], sum over its items; return [batch, width]."""
+    def embedding(
+        self, column: str, rows: int, width: int, *, most_items: int | None = None, frozen: bool = False
+    ) -> str:
+        """Look the column up in a table [rows, width], sum over the items of a list; return [batch, width]."""
         if not 1 <= width <= WIDEST:
             raise GraphError(f"embedding of {column!r}: width {width} is not in 1..{WIDEST}, HugeCTR's limit")
-        if rows < 1 or most_items < 1:
+        if rows < 1 or (most_items is not None and most_items < 1):
             raise GraphError(f"embedding of {column!r}: rows={rows} and most_items={most_items} must be at least 1")
         if any(slot.column == column for slot in self.slots):
             raise GraphError(f"column {column!r} has an embedding already")
@@ -74,8 +84,10 @@ class Graph:
         return self._add("Reshape", [f"{column}_embedding"], [f"{column}_vector"], [width], leading_dim=width)
 
     def slice(self, tensor: str, ranges: Mapping[str, tuple[int, int]], why: str = "") -> list[str]:
-        """Cut [batch, width] in named half-open ranges; return their names in the order given."""
-        width = self._width(tensor)
+        """Cut [batch, width] in named half-open ranges, in ascending order; return their names in the order given."""
+        width, ends = self._width(tensor), [list(side) for side in zip(*ranges.values(), strict=True)]
+        if any(side != sorted(side) for side in ends):
+            raise GraphError(f"slices of {tensor!r} must start and end in ascending order, not {dict(ranges)}")
         for name, (start, stop) in ranges.items():
             if not 0 <= start < stop <= width:
                 raise GraphError(f"slice {name!r} [{start}, {stop}) leaves {tensor!r}, which is {width} wide")
@@ -87,9 +99,10 @@ class Graph:
         """Put tensors side by side: [batch, sum of widths]."""
         return self._add("Concat", tensors, [top], [sum(map(self._width, tensors))], why=why)
 
-    def inner_product(self, tensor: str, width: int, top: str, why: str = "") -> str:
-        """A linear layer with bias, [batch, in] to [batch, width]."""
-        return self._add("InnerProduct", [tensor], [top], [width], why=why, num_output=width)
+    def inner_product(self, tensor: str, width: int, top: str, why: str = "", zero: bool = False) -> str:
+        """A linear layer with bias, [batch, in] to [batch, width]; ``zero`` weights to start with, or random ones."""
+        starts = {"weight_init_type": ZERO, "bias_init_type": ZERO} if zero else {}
+        return self._add("InnerProduct", [tensor], [top], [width], why=why, num_output=width, **starts)
 
     def relu(self, tensor: str, top: str) -> str:
         """max(0, x)."""

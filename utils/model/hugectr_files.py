@@ -6,6 +6,7 @@ row-major, then b. HugeCTR checks no sizes; these readers do. A snapshot of ``sa
 ``<prefix>_dense_<n>.model`` and ``<prefix><i>_sparse_<n>.model/`` for the i-th embedding added.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,19 @@ def save_snapshot(twin: Twin, prefix: Path, iteration: int = 0) -> None:
             write_sparse(_sparse(prefix, index, iteration), keys, vectors)
 
 
+def write_start(twin: Twin, columns: Iterable[str], folder: Path) -> dict[str, Path]:
+    """Write the first values of the tables of ``columns`` for HugeCTR to start from; return column to folder.
+
+    Only rows that training reads are written: HugeCTR evaluates the others as zero, as ``twin`` does.
+    """
+    written = {}
+    for column in columns:
+        keys = twin.seen[column].nonzero().squeeze(1).numpy()
+        written[column] = folder / f"{column}.model"
+        write_sparse(written[column], keys, twin.table(column).weight.detach().cpu()[keys].numpy())
+    return written
+
+
 def load_snapshot(twin: Twin, prefix: Path, iteration: int = 0) -> None:
     """Put a snapshot, HugeCTR's or ours, into ``twin``; rows without a key become zero, as HugeCTR evaluates them.
 
@@ -95,8 +109,8 @@ def load_snapshot(twin: Twin, prefix: Path, iteration: int = 0) -> None:
         _check_finite(folder, vectors)
         if len(keys) and not 0 <= keys.min() <= keys.max() < slot.rows:
             raise HandOffError(
-                f"{folder} has the key {keys.max()}, but the table of {slot.column!r} has {slot.rows} rows: "
-                "it was trained with another vocabulary (run of notebook 06)."
+                f"{folder} has keys from {keys.min()} to {keys.max()}, but the table of {slot.column!r} has "
+                f"{slot.rows} rows: it was trained with another vocabulary (run of notebook 06)."
             )
         if len(np.unique(keys)) != len(keys):
             raise HandOffError(f"{folder} has a key twice. Train again.")

@@ -7,7 +7,7 @@ offsets: keys are the codes of the parquet files as they are, and so are those o
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from utils.etl.workflow import CATEGORIES
@@ -26,11 +26,11 @@ class Script:
     seed: int
     train_rows: int
     valid_rows: int
-    source: str = "train-hugectr"
-    """Folder of the rows to train on."""
     vvgpu: tuple[tuple[int, ...], ...] = ((0,),)
     """GPUs a node: ((0, 1),) are two of one machine."""
     table: str = "hugectr_pretrained_embedding.model"
+    start: Mapping[str, str] = field(default_factory=dict)
+    """Column to the folder of the values that its embedding table starts with."""
     snapshot: str = ""
     """Prefix of the files that hold the trained weights; by default in ``checkpoints/``."""
 
@@ -40,35 +40,38 @@ def render(graph: Graph, script: Script) -> str:
     # The read that finds the end of the data counts as an iteration, so an epoch has one more than batches.
     iterations = max(1, script.train_rows // script.batch_size) + 1
     slots = {slot.column: slot for slot in graph.slots}
-    most_items = {column: script.inputs.most_genres if column == "genres" else 1 for column in CATEGORIES}
     frozen = [f"{slot.column}_embedding" for slot in graph.slots if slot.frozen]
     return _TEMPLATE.format(
         name=graph.name,
         seed=script.seed,
         learning_rate=script.learning_rate,
-        source=script.source,
         # One more than batches: only a read past the end rewinds the evaluation data.
         eval_batches=math.ceil(script.valid_rows / script.batch_size) + 1,
         batch=script.batch_size,
         vvgpu=[list(gpus) for gpus in script.vvgpu],
-        reader_slots="".join(_reader_slot(column, most) for column, most in most_items.items()),
+        reader_slots="".join(_reader_slot(column, script.inputs) for column in CATEGORIES),
         embeddings="".join(_embedding(slots[column]) for column in CATEGORIES if column in slots),
         layers="".join(_dense(layer) for layer in graph.layers),
-        load="".join(_FROZEN.format(name=name, table=script.table) for name in frozen),
+        load="".join(_START.format(column=column, table=table) for column, table in script.start.items())
+        + "".join(_FROZEN.format(name=name, table=script.table) for name in frozen),
         epochs=script.epochs,
-        display=max(1, iterations // 2),
+        display=max(1, iterations // 10),
         iterations=iterations,
         snapshot=script.snapshot or f"checkpoints/{graph.name}",
+        tables=len(graph.slots),
     )
 
 
-def _reader_slot(column: str, most_items: int) -> str:
-    return _call(
-        "hugectr.DataReaderSparseParam",
-        {"top_name": column, "nnz_per_slot": most_items, "is_fixed_length": most_items == 1, "slot_num": 1},
-        indent=12,
-        after=",",
-    )
+def _reader_slot(column: str, inputs: Inputs) -> str:
+    # Of a column of fixed length the reader keeps the row offsets of an earlier batch: never declare a list so.
+    is_list = column == "genres"
+    arguments = {
+        "top_name": column,
+        "nnz_per_slot": inputs.most_genres if is_list else 1,
+        "is_fixed_length": not is_list,
+        "slot_num": 1,
+    }
+    return _call("hugectr.DataReaderSparseParam", arguments, indent=12, after=",")
 
 
 def _embedding(slot: Slot) -> str:
@@ -92,9 +95,8 @@ def _embedding(slot: Slot) -> str:
 def _dense(layer: Layer) -> str:
     names = {"bottom_names": list(layer.bottoms), "top_names": list(layer.tops)}
     why = f"# {layer.why}\n" if layer.why else ""
-    return why + _add(
-        "DenseLayer", {"layer_type": Name(f"hugectr.Layer_t.{layer.kind}")} | names | dict(layer.arguments)
-    )
+    arguments = {name: Name(value) if name.endswith("_init_type") else value for name, value in layer.arguments.items()}
+    return why + _add("DenseLayer", {"layer_type": Name(f"hugectr.Layer_t.{layer.kind}")} | names | arguments)
 
 
 class Name(str):
@@ -106,7 +108,7 @@ def _add(kind: str, arguments: Mapping[str, Any]) -> str:
 
 
 def _call(function: str, arguments: Mapping[str, Any], indent: int, after: str = "") -> str:
-    """Write a call with an argument a line."""
+    """Write a call with one argument per line."""
     margin = " " * indent
     lines = [
         f"{margin}    {key}={value if isinstance(value, Name) else _literal(value)},\n"
@@ -123,6 +125,9 @@ def _literal(value: Any) -> str:
     )
 
 
+_START = """# {column}: the biases start from a ridge regression on users and movies; training goes on from there.
+model.load_sparse_weights({{"{column}_embedding": "{table}"}})
+"""
 _FROZEN = """# The content of every movie, looked up by content_code and never trained.
 model.load_sparse_weights({{"{name}": "{table}"}})
 model.freeze_embedding("{name}")
@@ -133,7 +138,18 @@ _TEMPLATE = '''"""The {name} model for HugeCTR 25.03, written by notebook 07.
 Run it inside the data folder: python model.py
 """
 
+import shutil
+from pathlib import Path
+
 import hugectr
+
+# What the trained weights are written to. HugeCTR would write over longer files without cutting them to length.
+dense = Path("{snapshot}_dense_0.model")
+tables = [Path(f"{snapshot}{{number}}_sparse_0.model") for number in range({tables})]
+dense.parent.mkdir(parents=True, exist_ok=True)
+dense.unlink(missing_ok=True)
+for old in filter(Path.exists, tables):
+    shutil.rmtree(old)
 
 solver = hugectr.CreateSolver(
     model_name="{name}",
@@ -148,7 +164,7 @@ solver = hugectr.CreateSolver(
 )
 reader = hugectr.DataReaderParams(
     data_reader_type=hugectr.DataReaderType_t.Parquet,
-    source="{source}/_file_list.txt",
+    source="train-hugectr/_file_list.txt",
     eval_source="valid-hugectr/_file_list.txt",
     check_type=hugectr.Check_t.Non,
     num_workers=1,
@@ -183,5 +199,10 @@ model.summary()
     snapshot=0,
     snapshot_prefix="{snapshot}",
 )
-model.save_params_to_files(prefix="{snapshot}", iter=0)
+status = model.save_params_to_files(prefix="{snapshot}", iter=0)
+
+# HugeCTR does not raise when it cannot write.
+missing = [str(file) for file in [dense, *(table / "key" for table in tables)] if not file.is_file()]
+if missing or status != hugectr.Error_t.Success:
+    raise SystemExit(f"HugeCTR saved with {{status}} and lacks {{missing}}. See its log above; is the disk full?")
 '''

@@ -13,7 +13,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from utils.model import shortcuts
 from utils.model.graph import Graph, Layer, Slot
 
 ONE_DNN_FROM = 1 << 23
@@ -45,9 +44,9 @@ class Twin(nn.Module):
             }
         )
         self._slots_behind = graph.slots_behind()
-        self._dots = shortcuts.dot_products(graph)
-        self._joined = shortcuts.joined(graph)
-        self._once = {slot.column for slot in graph.slots if slot.frozen and slot.most_items == 1}
+        self._dots = _dot_products(graph)
+        self._joined = joined(graph)
+        self._once = {slot.column for slot in graph.slots if slot.frozen and not slot.is_list}
 
     @property
     def device(self) -> torch.device:
@@ -78,16 +77,12 @@ class Twin(nn.Module):
         wanted |= {name for parts in self._joined.values() for name, _, _ in parts}
         return {name: value for name, value in values.items() if name in wanted}
 
-    def grid(self, users: Mapping[str, Tensor], movies: Mapping[str, Tensor]) -> Tensor:
-        """Return the logits [users, movies] of every user with every movie.
-
-        ``users`` and ``movies`` share the columns between them. What depends on a user or on a movie alone is computed
-        once for each; only the layers where they meet see every pair, and a dot product of the two is a matrix product.
-        """
-        return self.meet(users, self.movie_side(movies))
-
     def meet(self, users: Mapping[str, Tensor], movie_side: Mapping[str, Tensor]) -> Tensor:
-        """Return the ``grid`` of users with the movies of a ``movie_side``."""
+        """Return the logits [users, movies] of every user with every movie of a ``movie_side``.
+
+        ``users`` has the columns that the movies lack. What depends on a user or on a movie alone is computed once for
+        each; only the layers where they meet see every pair, and a dot product of the two is a matrix product.
+        """
         values = dict(movie_side)
         for slot in self.graph.slots:
             if slot.column in users:
@@ -112,7 +107,7 @@ class Twin(nn.Module):
 
     def _look_up(self, slot: Slot, keys: Tensor) -> Tensor:
         rows = self.table(slot.column)(keys if keys.dtype.itemsize >= 4 else keys.int())
-        return rows.sum(-2) if slot.most_items > 1 else rows
+        return rows.sum(-2) if slot.is_list else rows
 
     def _run(
         self, values: dict[str, Tensor], inverse: Mapping[str, Tensor], dots: Mapping[str, tuple[str, ...]]
@@ -120,7 +115,7 @@ class Twin(nn.Module):
         """Add to ``values`` the tops of all layers whose bottoms are there; they may have any leading dimensions.
 
         ``inverse`` undoes ``unique``: returns the tensors that still have one row a distinct code, with their column.
-        ``dots`` (see ``shortcuts.dot_products``) are computed as matrix products of [users, 1, w] and [1, movies, w].
+        ``dots`` (see ``_dot_products``) are computed as matrix products of [users, 1, w] and [1, movies, w].
         """
         skipped = self._joined.keys() | {name for _, _, *inner in dots.values() for name in inner}
         short = {f"{column}_embedding": column for column in inverse}
@@ -188,6 +183,59 @@ class Twin(nn.Module):
         return [_OPERATIONS[layer.kind](inputs)]
 
 
+def _dot_products(graph: Graph) -> dict[str, tuple[str, ...]]:
+    """Find the sums of an elementwise product of a user's and a movie's tensor: the sum to its two factors.
+
+    After the two factors come the tensors in between (the product, and its dropout), which nothing else
+    may read.
+    """
+    readers: dict[str, list[Layer]] = {}
+    for layer in graph.layers:
+        for bottom in layer.bottoms:
+            readers.setdefault(bottom, []).append(layer)
+    behind, found = graph.slots_behind(), {}
+    for layer in graph.layers:
+        if layer.kind != "ElementwiseMultiply" or len(layer.bottoms) != 2:
+            continue
+        if sum(behind[bottom] == {"userId"} for bottom in layer.bottoms) != 1:
+            continue
+        if any("userId" in behind[bottom] and behind[bottom] != {"userId"} for bottom in layer.bottoms):
+            continue
+        inner = [layer.tops[0]]
+        while len(readers.get(inner[-1], [])) == 1 and readers[inner[-1]][0].kind == "Dropout":
+            inner.append(readers[inner[-1]][0].tops[0])
+        last = readers.get(inner[-1], [])
+        if len(last) == 1 and last[0].kind == "ReduceSum":
+            found[last[0].tops[0]] = (*layer.bottoms, *inner)
+    return found
+
+
+def joined(graph: Graph) -> dict[str, list[tuple[str, int, int]]]:
+    """Find the Concats of several columns that only linear layers read: their top to their parts.
+
+    A part is (tensor, start, stop), a range of its width; neighbouring slices of one tensor are one part.
+    """
+    cuts = {
+        top: (layer.bottoms[0], *span)
+        for layer in graph.layers
+        if layer.kind == "Slice"
+        for top, span in zip(layer.tops, layer.arguments["ranges"], strict=True)
+    }
+    others = {bottom for layer in graph.layers if layer.kind != "InnerProduct" for bottom in layer.bottoms}
+    behind, found = graph.slots_behind(), {}
+    for layer in graph.layers:
+        if layer.kind != "Concat" or layer.tops[0] in others or len(behind[layer.tops[0]]) == 1:
+            continue
+        parts: list[tuple[str, int, int]] = []
+        for bottom in layer.bottoms:
+            name, start, stop = cuts.get(bottom, (bottom, 0, graph.widths[bottom]))
+            if parts and parts[-1][0] == name and parts[-1][2] == start:
+                start = parts.pop()[1]
+            parts.append((name, start, stop))
+        found[layer.tops[0]] = parts
+    return found
+
+
 def _product(values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return ``values`` [..., in] times ``weight`` [out, in] transposed, plus ``bias`` [out]: [..., out].
 
@@ -231,7 +279,7 @@ def _table(
     weight = torch.empty(slot.rows, slot.width).uniform_(-0.05, 0.05, generator=generator)
     # A row that no training row reads gets no gradient; HugeCTR reads it as zero in evaluation.
     weight[~seen[slot.column]] = 0
-    padding = 0 if slot.most_items > 1 else None
+    padding = 0 if slot.is_list else None
     if padding is not None:
         weight[padding] = 0
     return nn.Embedding(slot.rows, slot.width, padding_idx=padding, _weight=weight)
@@ -241,6 +289,10 @@ def _linear(width_in: int, layer: Layer, generator: torch.Generator) -> nn.Linea
     width_out = layer.arguments["num_output"]
     linear = nn.Linear(width_in, width_out)
     with torch.no_grad():
+        if "weight_init_type" in layer.arguments:
+            linear.weight.zero_()
+            linear.bias.zero_()
+            return linear
         linear.weight.normal_(0, math.sqrt(2 / (width_in + width_out)) / 0.87962566, generator=generator)
         linear.bias.normal_(0, 1 / math.sqrt(width_out), generator=generator)
     return linear

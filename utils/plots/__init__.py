@@ -1,6 +1,5 @@
 """Pictures of the notebooks. Every function returns a figure that a notebook shows as the value of its cell."""
 
-from utils.plots.boxes import data_flow_map
 from utils.plots.charts import (
     activity_over_time,
     explained_variance,
@@ -9,9 +8,9 @@ from utils.plots.charts import (
     movie_map,
     rating_histogram,
 )
-from utils.plots.graphs import graph_drawing
-from utils.plots.posters import neighbour_columns, neighbours, poster_wall, shelf
-from utils.plots.results import ablation, learning_curves, missing_sweep, reliability
+from utils.plots.graphs import data_flow_map, graph_drawing
+from utils.plots.results import ablation, learning_curves, missing_sweep, ranking, reliability
+from utils.plots.walls import neighbour_columns, neighbours, poster_wall, shelf
 
 __all__ = [
     "ablation",
@@ -27,6 +26,7 @@ __all__ = [
     "neighbour_columns",
     "neighbours",
     "poster_wall",
+    "ranking",
     "rating_histogram",
     "reliability",
     "shelf",

@@ -2,11 +2,11 @@
 
 A figure is returned closed, so a notebook shows it once, as the value of its cell. Figures have a light card
 behind them (legible on GitHub's light and dark pages) and are at most 10 x 4 inches. Charts of results are in
-``results``, posters in ``posters``, boxes and arrows in ``boxes``.
+``results``, posters in ``walls``, boxes and arrows in ``graphs``.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -97,20 +97,18 @@ def genre_counts(movies: pd.DataFrame) -> Picture:
     return figure
 
 
-def explained_variance(
-    poster_ratio: Sequence[float] | None, text_ratio: Sequence[float] | None, stand_in: bool = False
-) -> Picture:
-    """Draw the cumulated share of variance each PCA keeps, from its ratios [width]; None for a missing modality."""
+def explained_variance(ratios: Mapping[str, Sequence[float]], stand_in: bool = False) -> Picture:
+    """Draw the cumulated share of variance that the reduction of each block keeps, from its ``ratios`` [width]."""
     with style():
         figure, (axes,) = one_row()
         ends = []
-        for name, ratio, colour in (("poster", poster_ratio, COLOURS[0]), ("text", text_ratio, COLOURS[1])):
-            if ratio is not None and len(ratio):
+        for (name, ratio), colour in zip(ratios.items(), COLOURS, strict=False):
+            if len(ratio):
                 kept = np.cumsum(ratio) * 100
                 axes.plot(np.arange(1, len(kept) + 1), kept, color=colour, lw=2, label=f"{name}, {len(kept)} wide")
                 ends.append(f"{name} {kept[-1]:.0f}%")
         if not ends:
-            empty(axes, "neither posters nor synopses")
+            empty(axes, "no movie has content")
             return figure
         axes.set(xlabel="principal components", ylabel="variance kept, %", ylim=(0, 102), xlim=(0, None))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -123,7 +121,7 @@ def explained_variance(
 def movie_map(
     xy: np.ndarray, genres: Sequence[str], top: int = 7, title: str = "Movies by content", stand_in: bool = False
 ) -> Picture:
-    """Draw one dot a movie at ``xy`` float [movies, 2], coloured by its first genre ``genres`` [movies], "" for none.
+    """Draw one dot per movie at ``xy`` float [movies, 2], coloured by its first genre ``genres`` [movies], "" for none.
 
     The ``top`` most frequent genres, at most 8, have a colour each, the rest is grey.
     """

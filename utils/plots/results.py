@@ -1,6 +1,9 @@
-"""Charts of results (notebook 07): learning curves, the ablation, missing content and calibration, with intervals."""
+"""Charts of results (notebook 07): learning curves, the ablation, missing content and calibration, with intervals.
 
-from collections import defaultdict
+A ``summary`` is a frame with a row for each feature set and slice of one trainer, model, split and metric, which
+columns name, and with ``value``, ``low``, ``high``, ``n`` and ``seeds`` (``metrics.click.summarise`` makes one).
+"""
+
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,60 +11,48 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from utils.metrics.click import summarise
 from utils.plots.style import COLOURS, HEIGHT, INK, QUIET, WIDTH, Picture, PlotError, caption, empty, one_row, style
-from utils.study import missing_content
 
 SLICES = ("warm", "cold")
 """Slices that are drawn unless others are asked for: movies with ratings in train, and movies without."""
 
 
 def learning_curves(history: Sequence[Mapping[str, Any]], stand_in: bool = False) -> Picture:
-    """Draw training loss and validation AUC over epochs, one colour a feature set, one line a seed.
+    """Draw training loss and validation AUC over epochs, one colour per feature set, one line per seed.
 
-    ``history`` rows have ``features``, ``epoch``, ``train_loss``, ``valid_auc`` and, with several runs, ``seed``.
+    ``history`` rows have ``features``, ``seed``, ``epoch``, ``train_loss`` and ``valid_auc``.
     """
-    curves: dict[str, dict[Any, list[Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(list))
-    for row in history:
-        curves[row["features"]][row.get("seed")].append(row)
+    frame = pd.DataFrame(history, columns=["features", "seed", "epoch", "train_loss", "valid_auc"])
+    names = list(dict.fromkeys(frame["features"]))
     with style():
         figure, panels = one_row(2, width=9, height=3.2)
-        for axes, column, name in zip(
-            panels, ("train_loss", "valid_auc"), ("training loss", "validation AUC"), strict=True
-        ):
-            axes.set_title(name)
-            if not curves:
-                empty(axes, "no epochs")
-                continue
-            for number, (features, seeds) in enumerate(curves.items()):
-                for first, rows in zip([True] + [False] * len(seeds), seeds.values(), strict=False):
-                    rows = sorted(rows, key=lambda row: row["epoch"])
-                    epochs, values = [row["epoch"] for row in rows], [row[column] for row in rows]
-                    colour, label = COLOURS[number % len(COLOURS)], features if first else None
-                    axes.plot(epochs, values, "o-", ms=3.5, lw=1.6, color=colour, label=label)
+        for axes, column in zip(panels, ("train_loss", "valid_auc"), strict=True):
+            axes.set_title({"train_loss": "training loss", "valid_auc": "validation AUC"}[column])
             axes.set(xlabel="epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if curves:
-            figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
+            for (name, _), run in frame.sort_values("epoch").groupby(["features", "seed"], sort=False):
+                colour = COLOURS[names.index(name) % len(COLOURS)]
+                axes.plot(run["epoch"], run[column], "o-", ms=3.5, lw=1.6, color=colour, label=name)
+            if frame.empty:
+                empty(axes, "no epochs")
+        lines = {line.get_label(): line for line in panels[0].lines}
+        figure.legend([lines[name] for name in names], names, loc="outside right upper", fontsize=8)
         caption(figure, stand_in=stand_in)
     return figure
 
 
-def ablation(
-    metrics: pd.DataFrame, metric: str = "auc", stand_in: bool = False, slices: Sequence[str] = SLICES
-) -> Picture:
-    """Draw ``metric`` of each feature set with its 95% interval, one panel a slice; a line marks ``ids``.
+def ablation(summary: pd.DataFrame, stand_in: bool = False, slices: Sequence[str] = SLICES) -> Picture:
+    """Draw the metric of each feature set with its 95% interval, one panel per slice; a line marks ``ids``.
 
-    ``metrics`` has the columns of ``metrics.csv`` for one trainer, model and split; seeds are averaged
-    (``evaluation.summarise``). Of ``slices`` those that the frame holds are drawn, in that order. Raises PlotError for
-    several trainers, models or splits, or where no row of ``metric`` or of ``slices`` is there.
+    Of ``slices`` those that the ``summary`` holds are drawn, in that order; ``ids`` and what has a bracket (controls)
+    are grey. Raises PlotError for several trainers, models, splits or metrics, or where no row is of ``slices``.
     """
-    summary = _one_run(metrics, metric, slices)
+    summary = _one_run(summary, slices)
     features, shown = list(dict.fromkeys(summary["features"])), _present(summary, slices)
+    place, size = np.arange(len(features))[::-1], min(9, 130 / len(features))
     with style():
         height = min(HEIGHT, 1.5 + 0.32 * len(features))
         figure, panels = one_row(len(shown), width=9 if len(shown) < 3 else WIDTH, height=height, sharey=True)
-        place, size = np.arange(len(features))[::-1], min(9, 130 / len(features))
         for axes, name in zip(panels, shown, strict=True):
             part = summary[summary["slice"] == name].set_index("features").reindex(features)
             if "ids" in features:
@@ -74,7 +65,7 @@ def ablation(
                     # In a column beside the panel, where neither a line nor another value can cross it.
                     beside: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
                     axes.annotate(f"{row.value:.3f}", (1, y), (4, 0), va="center", fontsize=size, color=INK, **beside)
-            axes.set(yticks=place, ylim=(-0.6, len(features) - 0.4), xlabel=metric)
+            axes.set(yticks=place, ylim=(-0.6, len(features) - 0.4), xlabel=summary["metric"].iloc[0])
             axes.set_yticklabels(features, fontsize=size)
             axes.xaxis.set_major_locator(MaxNLocator(5 if len(shown) < 3 else 2))
             axes.grid(False, axis="y")
@@ -85,44 +76,70 @@ def ablation(
     return figure
 
 
-def missing_sweep(metrics: pd.DataFrame, metric: str = "auc", stand_in: bool = False) -> Picture:
-    """Draw ``metric`` over the share of movies without a poster or text, one panel a slice, one line a strategy.
+def ranking(summary: pd.DataFrame, slices: Sequence[str] = SLICES) -> Picture:
+    """Draw a metric of lists as bars with their 95% intervals, one panel per slice, the best model of the first on top.
 
-    ``metrics`` is as for ``ablation``; the rows of the sweep are those whose features are a ``missing.name``. A band is
-    the 95% interval. Horizontal lines mark ``ids+genres`` and ``ids``, which use no content, where their rows are
-    there. Raises PlotError where no row is of a sweep, or the rows are of several runs or several feature sets.
+    ``summary`` is of one split and metric; a bar is a model and what it was given.
     """
-    summary = _one_run(metrics, metric, SLICES)
-    parsed = [missing_content.parse(features) for features in summary["features"]]
-    sweep = summary[[found is not None for found in parsed]].copy()
+    if summary.empty:
+        raise PlotError("There is no row to draw: judge some lists first.")
+    names = [_bar(row.model, row.features) for row in summary.itertuples()]
+    frame = summary.assign(name=names)
+    order = frame[frame["slice"] == slices[0]].sort_values("value")["name"].tolist()
+    shown = _present(summary, slices)
+    with style():
+        figure, panels = one_row(len(shown), width=9, height=min(HEIGHT, 1.2 + 0.26 * len(order)), sharey=True)
+        for axes, name in zip(panels, shown, strict=True):
+            part = frame[frame["slice"] == name].set_index("name").reindex(order)
+            colours = [COLOURS[0] if "+" in one or one.startswith("lists") else QUIET for one in order]
+            axes.barh(order, part["value"], color=colours, alpha=0.8, height=0.7)
+            axes.hlines(order, part["low"], part["high"], color=INK, lw=1)
+            axes.grid(False, axis="y")
+            axes.tick_params(axis="y", length=0, labelsize=8.5)
+            axes.set_xlabel(summary["metric"].iloc[0])
+            axes.set_title(_title(name, part["n"].max()).replace("n =", "users ="))
+        caption(figure, _note(summary, "lines").replace(" and movies", ""))
+    return figure
+
+
+def _bar(model: str, features: str) -> str:
+    return model if features == "ids" else f"{model}: {features.removeprefix('ids+')}"
+
+
+def missing_sweep(summary: pd.DataFrame, content: str, stand_in: bool = False) -> Picture:
+    """Draw the metric over the share of movies without ``content``, one panel per slice, one line per strategy.
+
+    Rows of the sweep have a ``share`` in [0, 1) and a ``strategy``, null in other rows; of these ``ids+genres`` and
+    ``ids``, which use no content, are drawn as horizontal lines. A band is the 95% interval. Raises PlotError where
+    no row is of a sweep, or the rows are of several runs or several feature sets.
+    """
+    summary = _one_run(summary, SLICES)
+    sweep = summary[summary["strategy"].notna()]
     if sweep.empty:
-        wanted = missing_content.name("ids+genres+poster+text", 0.3, missing_content.STRATEGIES[0])
-        raise PlotError(f"No row has features such as {wanted!r}: train on what missing.hide returns first.")
-    sweep["share"], sweep["strategy"] = zip(*(found for found in parsed if found is not None), strict=True)
-    full = sorted({features.rpartition("(")[0] for features in sweep["features"]})
-    if len(full) > 1:
-        raise PlotError(f"The sweep mixes several feature sets: {full}. Select one before plotting.")
-    shown = _present(sweep, SLICES)
+        raise PlotError("No row has a share and a strategy: train on movies whose content is hidden first.")
+    if sweep.duplicated(["slice", "share", "strategy"]).any():
+        raise PlotError(f"The sweep mixes several feature sets: {list(sweep['features'])}. Select one before plotting.")
+    shown, strategies = _present(sweep, SLICES), list(dict.fromkeys(sweep["strategy"]))
     with style():
         figure, panels = one_row(len(shown), width=9, height=3.4)
         for axes, name in zip(panels, shown, strict=True):
-            part = sweep[sweep["slice"] == name]
-            for strategy, colour, mark in zip(missing_content.STRATEGIES, COLOURS, "osD", strict=False):
-                line = part[part["strategy"] == strategy].sort_values("share")
-                if len(line):
-                    percent, label = line["share"] * 100, f"gaps: {strategy}"
-                    axes.fill_between(percent, line["low"], line["high"], color=colour, alpha=0.13, lw=0)
-                    axes.plot(percent, line["value"], lw=1.8, ms=5, color=colour, marker=mark, label=label)
+            part = sweep[sweep["slice"] == name].sort_values("share")
+            for strategy, line in part.groupby("strategy", sort=False):
+                number, percent = strategies.index(strategy), line["share"].astype(float) * 100
+                colour, mark, label = COLOURS[number], "osD^"[number % 4], f"gaps: {strategy}"
+                axes.fill_between(percent, line["low"], line["high"], color=colour, alpha=0.13, lw=0)
+                axes.plot(percent, line["value"], lw=1.8, ms=5, color=colour, marker=mark, label=label)
             without = summary[summary["slice"] == name].set_index("features")["value"]
             for features, dashes in (("ids+genres", (6, 3)), ("ids", (1.5, 2))):
                 if features in without.index:
                     axes.axhline(without[features], color=QUIET, lw=1.4, ls=(0, dashes), label=features)
-            axes.set(xlabel="posters and texts hidden, %", ylabel=metric, xticks=sorted(set(part["share"] * 100)))
+            ticks = sorted(set(part["share"] * 100))
+            axes.set(xlabel="posters and texts hidden, %", ylabel=summary["metric"].iloc[0], xticks=ticks)
             axes.xaxis.set_major_formatter("{x:.0f}")
             axes.set_title(_title(name, part["n"].max()))
         labels = {name: line for axes in panels for line, name in zip(*axes.get_legend_handles_labels(), strict=True)}
         figure.legend(labels.values(), labels.keys(), loc="outside right upper", fontsize=8)
-        caption(figure, f"{full[0]} · {_note(sweep, 'bands')}", stand_in)
+        caption(figure, f"{content} · {_note(sweep, 'bands')}", stand_in)
     return figure
 
 
@@ -152,20 +169,17 @@ def reliability(curve: Mapping[str, pd.DataFrame], stand_in: bool = False) -> Pi
     return figure
 
 
-def _one_run(metrics: pd.DataFrame, metric: str, slices: Sequence[str]) -> pd.DataFrame:
-    """Return ``evaluation.summarise`` of the rows of ``metric`` and ``slices``; PlotError if of no or several runs."""
-    chosen = metrics[metrics["metric"] == metric]
+def _one_run(summary: pd.DataFrame, slices: Sequence[str]) -> pd.DataFrame:
+    """Return the rows of ``slices``; PlotError if there is none, or they are of several runs."""
+    chosen = summary[summary["slice"].isin(slices)]
     if chosen.empty:
-        raise PlotError(f"No row of metric {metric!r}: the frame has {sorted(metrics['metric'].unique())}.")
-    found = sorted(chosen["slice"].unique())
-    chosen = chosen[chosen["slice"].isin(slices)]
-    if chosen.empty:
-        raise PlotError(f"No row of {metric!r} is of the slices {list(slices)}: the frame has {found}.")
-    for column in ("trainer", "model", "split"):
+        found = sorted(summary["slice"].unique())
+        raise PlotError(f"There is no row of the slices {list(slices)}: the frame has {found}.")
+    for column in ("trainer", "model", "split", "metric"):
         if chosen[column].nunique() > 1:
             found = sorted(chosen[column].unique())
             raise PlotError(f"The rows mix several values of {column}: {found}. Select one before plotting.")
-    return summarise(chosen)
+    return chosen
 
 
 def _present(summary: pd.DataFrame, slices: Sequence[str]) -> list[str]:
@@ -179,4 +193,4 @@ def _title(name: str, n: float, wrapped: bool = False) -> str:
 
 def _note(summary: pd.DataFrame, drawn: str) -> str:
     split, seeds = summary["split"].iloc[0], int(summary["seeds"].min())
-    return f"{split} split · mean of {seeds} seed{'s'[: seeds > 1]} · {drawn}: 95% intervals over users"
+    return f"{split} split · mean of {seeds} seed{'s'[: seeds > 1]} · {drawn}: 95% intervals over users and movies"

@@ -84,9 +84,9 @@ def printable(text: str) -> str:
     return "".join(c if font.get_char_index(ord(c)) else "?" for c in line)
 
 
-def text_width(text: str, size: float) -> float:
+def text_width(text: str, size: float, bold: bool = False) -> float:
     """Return how many inches wide ``text`` is when set in ``size`` points."""
-    font = font_manager.get_font(font_manager.findfont("DejaVu Sans"))
+    font = font_manager.get_font(font_manager.findfont("DejaVu Sans:bold" if bold else "DejaVu Sans"))
     font.set_size(100, 72)
     font.set_text(text)
     return font.get_width_height()[0] / 64 / 100 * size / 72
@@ -106,6 +106,17 @@ def one_row(columns: int = 1, width: float = 7.0, height: float = 3.2, **options
     )
     plt.close(figure)
     return figure, list(axes[0])
+
+
+def canvas(width: float, height: float) -> tuple[Picture, Axes]:
+    """Return a figure with one axes over all of it, whose units are inches from the top left corner."""
+    figure = plt.figure(FigureClass=Picture, figsize=(width, height))
+    assert isinstance(figure, Picture), "pyplot makes what it is asked for"
+    plt.close(figure)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)
+    axes.axis("off")
+    return figure, axes
 
 
 def empty(axes: Axes, text: str) -> None:

@@ -1,4 +1,4 @@
-"""What the runs of a study leave: metrics, scores and curves, and the tables of notebook 07 that are made of them."""
+"""What runs leave, and the tables of notebook 07 that are made of it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,84 +9,96 @@ import pandas as pd
 import pyarrow as pa
 
 from utils.metrics import calibration, click, significance
-from utils.model.training.fit import Settings, Split
-from utils.study import missing_content
-from utils.study.objectives import tag
+from utils.model.feature_sets import FeatureSet
+from utils.model.training.fit import Run
+from utils.study.data import StudyData
 
 
-@dataclass(kw_only=True)
-class Results:
-    """``rows`` of metrics, ``history`` of learning, and what every run scored, with the splits that were scored.
+@dataclass(frozen=True)
+class Outcome:
+    """One model, trained or not, and what it came to.
 
-    ``scores`` are float32 [n] by (tag, features, seed, split); ``ndcg`` are (users, NDCG@10 of each) by (tag,
-    features, seed, slice). ``settings`` are by objective, ``tuned`` rows of ``tuning.tune`` by (tag, features).
+    ``scores`` float32 [n] are by part ("valid", "cold"), ``ndcg`` (users, NDCG@10 of each) by slice; ``rows`` belong to
+    ``metrics.csv``. ``run`` is None for what needs no training.
     """
 
-    settings: Mapping[str, Settings]
-    raw: dict[str, pa.Table]
-    splits: dict[str, Split]
-    masks: dict[str, dict[str, np.ndarray]]
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    history: list[dict[str, Any]] = field(default_factory=list)
-    scores: dict[tuple[str, str, int, str], np.ndarray] = field(default_factory=dict)
-    ndcg: dict[tuple[str, str, int, str], tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
-    tuned: dict[tuple[str, str], list[dict[str, Any]]] = field(default_factory=dict)
+    model: str
+    features: FeatureSet
+    seed: int
+    scores: Mapping[str, np.ndarray]
+    ndcg: Mapping[str, tuple[np.ndarray, np.ndarray]]
+    rows: list[dict[str, Any]]
+    run: Run | None = None
+
+
+@dataclass
+class Results:
+    """The outcomes of a study, in the order in which they were added."""
+
+    data: StudyData
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def add(self, *outcomes: Outcome) -> None:
+        """Keep outcomes."""
+        self.outcomes += outcomes
+
+    def of(self, model: str, features: FeatureSet, seed: int | None = None) -> Outcome:
+        """Return the (first) outcome of a model and feature set, of one seed or any. Raises KeyError."""
+        for one in self.outcomes:
+            if (one.model, one.features) == (model, features) and seed in (None, one.seed):
+                return one
+        raise KeyError(f"There is no run of {model}, {features}, seed {seed}.")
+
+    def metrics(self, model: str | None = None, hidden: bool = False) -> pd.DataFrame:
+        """Return the rows of ``metrics.csv``, of one ``model`` or all; those of hidden content only if ``hidden``."""
+        kept = [one for one in self.outcomes if model in (None, one.model) and (hidden or one.features.hidden is None)]
+        return click.metrics_table([row for one in kept for row in one.rows])
+
+    def curves(self, model: str, seed: int) -> list[dict[str, Any]]:
+        """Return an epoch's measures per row, of the plain feature sets of one model and seed."""
+        kept = [one for one in self.outcomes if (one.model, one.seed) == (model, seed) and one.features.is_plain]
+        return [
+            {"features": str(one.features), "seed": seed} | dict(row)
+            for one in kept
+            if one.run
+            for row in one.run.history
+        ]
 
     def differences(
-        self,
-        name: str,
-        feature_sets: list[str],
-        seeds: list[int],
-        against: str = "ids",
-        slices: Sequence[str] = ("warm", "cold"),
+        self, model: str, sets: Sequence[FeatureSet], against: FeatureSet, slices: Sequence[str] = ("warm", "cold")
     ) -> pd.DataFrame:
         """Return the paired AUC differences of feature sets from ``against``, by slice, with intervals and Holm's p.
 
-        ``name`` is the tag of the model. Differences are of the same rows, averaged over seeds; intervals resample
-        users (see ``comparisons``). Slices without rows are left out.
+        Differences are of the same rows, averaged over the seeds that all sets have; intervals resample users and
+        movies (``significance.paired_differences``). Slices without rows are left out.
         """
+        wanted = list(dict.fromkeys([against, *sets]))
+        seeds = [one.seed for one in self.outcomes if (one.model, one.features) == (model, against)]
         tables = []
-        for part, masks in self.masks.items():
-            for slice_name in [name for name in masks if name in slices]:
-                mask = masks[slice_name]
-                scores = {
-                    one: [self.scores[name, one, seed, part][mask] for seed in seeds]
-                    for one in dict.fromkeys([against, *feature_sets])
-                }
-                label, user = self.splits[part].label.numpy()[mask], self.raw[part]["userId"].to_numpy()[mask]
-                found = significance.paired_differences(user, label, scores, against)
-                found.insert(0, "slice", slice_name)
+        for part, masks in self.data.masks.items():
+            rated = self.data.rated(part)
+            for name, mask in masks.items():
+                if name not in slices:
+                    continue
+                scores = {str(one): [self.of(model, one, seed).scores[part][mask] for seed in seeds] for one in wanted}
+                found = significance.paired_differences(rated.take(mask), scores, str(against))
+                found.insert(0, "slice", name)
                 tables.append(found)
         return pd.concat(tables, ignore_index=True)
 
-    def metrics(self, model: str | None = None, gaps: bool = False) -> pd.DataFrame:
-        """Return the rows so far, of one ``model`` (a tag) or all; those of hidden content only where ``gaps``."""
-        table = click.metrics_table(self.rows)
-        wanted = [gaps or missing_content.parse(name) is None for name in table["features"]]
-        return table[wanted & ((table["model"] == model) | (model is None))]
-
-    def reliability(self, name: str, features: str, seed: int) -> dict[str, pd.DataFrame]:
-        """Return the reliability curve (``calibration.reliability``) of a run by slice, warm and cold."""
+    def reliability(self, outcome: Outcome) -> dict[str, pd.DataFrame]:
+        """Return the reliability curve (``calibration.reliability``) of an outcome by slice, warm and cold."""
+        data = self.data
         return {
             significance.SLICES[part]: calibration.reliability(
-                self.raw[part]["userId"].to_numpy(),
-                self.splits[part].label.numpy(),
-                self.scores[name, features, seed, part],
+                data.raw[part]["userId"].to_numpy(), data.splits[part].label.numpy(), outcome.scores[part]
             )
-            for part in self.masks
-            if self.masks[part]
+            for part in data.masks
+            if data.masks[part]
         }
 
-    def better_ranker(self, model: str, features: str) -> str:
-        """Return the objective with the higher NDCG@10 on the part of train set aside; untuned, the last one given."""
-        best = {one: rows[0] for one in self.settings if (rows := self.tuned.get((tag(model, one), features)))}
-        if len(best) < len(self.settings):
-            return list(self.settings)[-1]
-        return max(best, key=lambda one: np.nan_to_num(best[one]["tuning_ndcg@10"], nan=-1.0))
-
-    def predictions(self, model: str, features: str, seed: int, name: str) -> pa.Table:
-        """Return one row a rating of split ``name``: userId, movieId, rating, label, score."""
-        table = self.raw[name].select(["userId", "movieId", "rating"])
-        label = self.splits[name].label.numpy()
-        scores = self.scores[model, features, seed, name]
-        return table.append_column("label", pa.array(label)).append_column("score", pa.array(scores))
+    def predictions(self, outcome: Outcome, part: str) -> pa.Table:
+        """Return the raw userId, movieId, rating of each row of ``part`` with its label and score."""
+        raw = self.data.raw[part].select(["userId", "movieId", "rating"])
+        label = pa.array(self.data.splits[part].label.numpy())
+        return raw.append_column("label", label).append_column("score", pa.array(outcome.scores[part]))

@@ -12,30 +12,42 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.handoff import store as artefacts
-from utils.handoff.store import Store
+from utils.handoff.store import HandOffError, Store, sha256, writing
 from utils.model import hugectr_files
 from utils.model.training.fit import Job, Run
 
 HISTORY = "history.json"
+DIGESTS = "sha256.json"
+"""What the files of a finished run must hash to: a power cut can leave any of them empty, or full of zeros."""
 
 
 def fit_or_resume(store: Store, job: Job, features: str, trainer: str, fit: Callable[[Job, Path], Run]) -> Run:
-    """Return the run of ``job``: from its checkpoint where it is finished, else by ``fit(job, prefix)``.
+    """Return the run of ``job``: from its checkpoint where it is finished and whole, else by ``fit(job, prefix)``.
 
-    ``fit`` may leave a snapshot under ``prefix`` itself, as HugeCTR does; otherwise the run's twin is saved there.
+    ``fit`` may leave a snapshot under ``prefix`` itself, as HugeCTR does; otherwise the run's twin is saved there. A
+    checkpoint that is damaged is announced and replaced.
     """
     folder = store.path("checkpoints") / name_of(store, job, features, trainer)
-    prefix = folder / job.graph.name
     if folder.exists():
-        return load(job, prefix)
+        try:
+            if json.loads((folder / DIGESTS).read_text()) != _digests(folder):
+                raise HandOffError("its files are not those that were written")
+            return load(job, folder / job.graph.name)
+        except (HandOffError, OSError, ValueError) as error:
+            print(f"{folder} is damaged and is trained again: {error}")
     folder.parent.mkdir(exist_ok=True)
-    with artefacts.writing(folder) as temporary:
+    with writing(folder) as temporary:
         temporary.mkdir()
         run = fit(job, temporary / job.graph.name)
         if not (temporary / f"{job.graph.name}_dense_0.model").exists():
             save(run, temporary / job.graph.name)
+        (temporary / DIGESTS).write_text(json.dumps(_digests(temporary)))
     return run
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != DIGESTS)
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in files}
 
 
 def save(run: Run, prefix: Path) -> None:
@@ -61,9 +73,10 @@ def name_of(store: Store, job: Job, features: str, trainer: str) -> str:
         trainer,
         [asdict(layer) for layer in job.graph.layers],
         asdict(job.inputs),
-        [store.manifest().get(name, {}).get("sha256") for name in (job.source, "valid-hugectr")],
+        [store.manifest().get(name, {}).get("sha256") for name in ("train-hugectr", "valid-hugectr")],
     ]
     digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True, default=str).encode())
-    digest.update(hashlib.sha256(np.ascontiguousarray(job.frozen).data).digest())
+    for table in (job.frozen, *(job.start[column] for column in sorted(job.start))):
+        digest.update(hashlib.sha256(np.ascontiguousarray(table).data).digest())
     readable = "".join(character if character.isalnum() else "-" for character in features).strip("-")
     return f"{job.graph.name}_{readable}_{job.seed}_{digest.hexdigest()[:12]}"

@@ -6,7 +6,7 @@ A run is one (model, feature set, seed). ``utils.model.training.checkpoints`` ke
 import importlib.util
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -16,11 +16,11 @@ from tqdm.auto import tqdm
 from utils.handoff import parameters
 from utils.machine import memory
 from utils.metrics.click import auc
-from utils.model.adam import HugeCTRAdam
-from utils.model.architectures import FEATURE_SETS, MODELS, Inputs
+from utils.model.architectures import MODELS, Inputs
+from utils.model.feature_sets import FeatureSet, parse_all
 from utils.model.graph import Graph
-from utils.model.knock_outs import KNOCK_OUTS
 from utils.model.torch_model import Twin
+from utils.model.training.adam import HugeCTRAdam
 
 SCORE_ROWS = 1 << 16
 """Rows scored at a time."""
@@ -40,7 +40,9 @@ class Settings:
     precision: str = "auto"
 
     def __post_init__(self) -> None:
-        """Raise ParameterError for what cannot be used; ``check_parameters`` checks the rest."""
+        """Raise ParameterError for what cannot be used."""
+        parameters.whole("EPOCHS", self.epochs)
+        parameters.whole("BATCH_SIZE", self.batch_size)
         parameters.fraction("LEARNING_RATE", self.learning_rate, zero=False)
         parameters.choice("PRECISION", self.precision, parameters.PRECISIONS)
 
@@ -81,45 +83,25 @@ class Run:
 
 
 def check_parameters(
-    trainer: object,
-    model: object,
-    features: object,
-    epochs: object,
-    batch_size: object,
-    seeds: object,
-    num_procs: object,
-    precision: object,
-) -> tuple[str, list[str], list[int]]:
+    trainer: object, model: object, features: object, seeds: object, num_procs: object, settings: Settings
+) -> tuple[str, list[FeatureSet], list[int]]:
     """Return the trainer to use, the feature sets and the seeds, or raise ParameterError."""
     parameters.choice("TRAINER", trainer, ("auto", "hugectr", "torch"))
     parameters.choice("MODEL", model, tuple(MODELS))
-    parameters.whole("EPOCHS", epochs)
-    parameters.whole("BATCH_SIZE", batch_size)
     parameters.whole("NUM_PROCS", num_procs)
-    parameters.choice("PRECISION", precision, parameters.PRECISIONS)
-    wanted = [name.strip() for name in features.split(",")] if isinstance(features, str) else features
-    known = list(FEATURE_SETS)
-    known += [f"{name}({knock_out})" for name in FEATURE_SETS[2:] for knock_out in KNOCK_OUTS]
-    if not isinstance(wanted, (list, tuple)) or not wanted:
-        raise parameters.ParameterError(f"FEATURES={features!r} must name one feature set or a list of them.")
-    for name in wanted:
-        parameters.choice("FEATURES", name, known)
-        if list(wanted).count(name) > 1:
-            raise parameters.ParameterError(f"FEATURES={features!r} names {name!r} twice.")
+    wanted = parse_all(features)
     chosen = [seeds] if isinstance(seeds, int) else seeds
-    if not isinstance(chosen, (list, tuple)) or not chosen:
+    if not isinstance(chosen, (list, tuple)) or not chosen or len(set(map(str, chosen))) != len(chosen):
         raise parameters.ParameterError(f"SEEDS={seeds!r} must be a list of different whole numbers.")
     for seed in chosen:
         parameters.whole("SEEDS", seed, least=0, most=2**32 - 1)
-    if len(set(chosen)) != len(chosen):
-        raise parameters.ParameterError(f"SEEDS={seeds!r} must be a list of different whole numbers.")
     found = _trainer(str(trainer))
-    if found == "hugectr" and precision == "bfloat16":
+    if found == "hugectr" and settings.precision == "bfloat16":
         raise parameters.ParameterError(
             'PRECISION="bfloat16" is for the PyTorch model; HugeCTR is run in float32. Set PRECISION="auto" or '
             'TRAINER="torch".'
         )
-    return found, list(wanted), list(chosen)
+    return found, wanted, list(chosen)
 
 
 def _trainer(wanted: str) -> str:
@@ -147,9 +129,11 @@ def seen_codes(train: Split, inputs: Inputs) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class Job:
-    """All that one run is trained from. ``frozen`` float32 [rows, width] is its content table.
+    """All that one run is trained from.
 
-    ``source`` is the folder of 06 that ``train`` was read from: HugeCTR reads it itself.
+    ``frozen`` float32 [rows, width] is its content table. ``start`` gives, by column, the biases that an embedding
+    table starts with in its last column, float32 [rows]. All else in these tables starts at 0, the users' factors
+    apart: so an untrained model is the sum of the biases, and the factors can be learned.
     """
 
     graph: Graph
@@ -159,16 +143,18 @@ class Job:
     inputs: Inputs
     settings: Settings
     seed: int
-    source: str = "train-hugectr"
+    start: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def twin(self, device: str | torch.device = "cpu") -> Twin:
         """Return the untrained twin on ``device``."""
-        return Twin(
-            self.graph,
-            {"movieId_duplicate": torch.from_numpy(self.frozen)},
-            seen_codes(self.train, self.inputs),
-            self.seed,
-        ).to(device)
+        seen = seen_codes(self.train, self.inputs)
+        twin = Twin(self.graph, {"movieId_duplicate": torch.from_numpy(self.frozen)}, seen, self.seed)
+        with torch.no_grad():
+            for column, biases in self.start.items():
+                weight = twin.table(column).weight
+                weight[:, :-1] *= column == "userId"
+                weight[:, -1] = torch.from_numpy(biases).where(seen[column], torch.tensor(0.0))
+        return twin.to(device)
 
 
 def device_of(rank: int = 0) -> torch.device:

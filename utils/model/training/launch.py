@@ -5,12 +5,13 @@ whoever trained. An exit code other than 0 is an error with the end of the log i
 """
 
 import json
+import queue
 import re
 import subprocess
 import sys
 import tempfile
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,16 @@ from utils.model.training.fit import Job, Run
 
 LAST_LINES = 60
 """Lines of a log that an error shows: torchrun's own report is long, and the worker's traceback stands above it."""
+SILENCE = 600.0
+"""Seconds without a line after which HugeCTR is taken to hang: it prints ten lines an epoch."""
+GRACE = 60.0
+"""Seconds that a process has to end by itself when it is told to: torchrun gives its own 30."""
 _LOSS = re.compile(r"Iter: (?P<step>\d+).*?Loss: (?P<loss>[-+.\deE]+|nan)")
 _AUC = re.compile(r"Evaluation, AUC: (?P<auc>[-+.\deE]+|nan)")
 
 
 class TrainerError(RuntimeError):
-    """A training process ended with an error; the message has the end of its log."""
+    """A training process ended with an error, or hung; the message has the end of its log."""
 
 
 def trainer(store: Store, name: str, num_procs: int, vvgpu: Sequence[Sequence[int]]) -> Callable[[Job, Path], Run]:
@@ -48,6 +53,7 @@ def fit_distributed(store: Store, job: Job, prefix: Path, num_procs: int) -> Run
     with tempfile.TemporaryDirectory(dir=store.folder, prefix=".job.") as scratch:
         folder = Path(scratch)
         np.save(folder / "frozen.npy", job.frozen)
+        np.savez(folder / "start.npz", **job.start)
         for name, split in (("train", job.train), ("monitor", job.monitor.head(fit.MONITOR_ROWS))):
             arrays = {column: values.numpy() for column, values in split.codes.items()}
             np.savez(folder / f"{name}.npz", label=split.label.numpy(), **arrays)
@@ -74,6 +80,7 @@ def fit_hugectr(store: Store, job: Job, prefix: Path, vvgpu: Sequence[Sequence[i
     """
     table = prefix.with_name("content.model")
     hugectr_files.write_sparse(table, np.arange(len(job.frozen)), job.frozen)
+    start = hugectr_files.write_start(job.twin(), job.start, prefix.parent)
     script = hugectr_script.Script(
         inputs=job.inputs,
         epochs=job.settings.epochs,
@@ -82,39 +89,75 @@ def fit_hugectr(store: Store, job: Job, prefix: Path, vvgpu: Sequence[Sequence[i
         seed=job.seed,
         train_rows=len(job.train),
         valid_rows=len(job.monitor),
-        source=job.source,
         vvgpu=tuple(tuple(gpus) for gpus in vvgpu),
         table=_relative(table, store.folder),
+        start={column: _relative(path, store.folder) for column, path in start.items()},
         snapshot=_relative(prefix, store.folder),
     )
     source = prefix.with_name("model.py")
     source.write_text(hugectr_script.render(job.graph, script))
-    lines = run_logged([sys.executable, _relative(source, store.folder)], cwd=store.folder, what="HugeCTR")
+    command = [sys.executable, _relative(source, store.folder)]
+    lines = run_logged(command, cwd=store.folder, what="HugeCTR", silence=SILENCE)
     prefix.with_name(checkpoints.HISTORY).write_text(json.dumps(parse_log(lines)))
     return checkpoints.load(job, prefix)
 
 
-def run_logged(command: Sequence[str], cwd: Path, what: str) -> list[str]:
-    """Run a command, show its last line as it goes, return all lines. Raises TrainerError unless it exits with 0."""
+def run_logged(command: Sequence[str], cwd: Path, what: str, silence: float | None = None) -> list[str]:
+    """Run a command, show its last line as it goes, return all lines.
+
+    Raises TrainerError unless it exits with 0, and when it prints nothing for ``silence`` seconds: a thread of HugeCTR
+    that fails to read a file only logs it, while the main thread waits for ever.
+    """
     lines: list[str] = []
-    last: deque[str] = deque(maxlen=LAST_LINES)
     with (
         subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process,
         tqdm(desc=what, unit="line", leave=False) as progress,
     ):
-        assert process.stdout is not None
         try:
-            for line in process.stdout:
+            for line in _lines(process, silence):
                 lines.append(line.rstrip())
-                last.append(line.rstrip())
                 progress.update()
                 progress.set_postfix_str(line.strip()[:80])
+        except queue.Empty:
+            _end(process)
+            raise TrainerError(
+                f"{what} printed nothing for {silence:g} seconds and was ended: a thread that reads the data has "
+                "probably failed. Look for an error below; run notebook 06 again if it names one of its files. "
+                f"The end of the log:\n{_end_of(lines)}"
+            ) from None
         except BaseException:
-            process.terminate()
+            _end(process)
             raise
     if process.returncode != 0:
-        raise TrainerError(f"{what} ended with exit code {process.returncode}. The end of its log:\n" + "\n".join(last))
+        raise TrainerError(f"{what} ended with exit code {process.returncode}. The end of its log:\n{_end_of(lines)}")
     return lines
+
+
+def _lines(process: subprocess.Popen[str], silence: float | None) -> Iterator[str]:
+    """Yield the output of a process line by line; raises queue.Empty after ``silence`` seconds without one."""
+    waiting: queue.Queue[str | None] = queue.Queue()
+
+    def read() -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            waiting.put(line)
+        waiting.put(None)
+
+    threading.Thread(target=read, daemon=True).start()
+    while (line := waiting.get(timeout=silence)) is not None:
+        yield line
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+    try:
+        process.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+def _end_of(lines: Sequence[str]) -> str:
+    return "\n".join(lines[-LAST_LINES:])
 
 
 def parse_log(lines: Iterable[str]) -> list[dict[str, Any]]:

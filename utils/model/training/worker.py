@@ -27,7 +27,11 @@ def main(folder: Path) -> None:
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // here))
     inputs = described["inputs"]
     inputs["content_columns"] = {name: tuple(span) for name, span in inputs["content_columns"].items()}
-    with np.load(folder / "train.npz") as train, np.load(folder / "monitor.npz") as monitor:
+    with (
+        np.load(folder / "train.npz") as train,
+        np.load(folder / "monitor.npz") as monitor,
+        np.load(folder / "start.npz") as start,
+    ):
         job = Job(
             graph=Graph.from_dict(described["graph"]),
             train=Split.of(train),
@@ -36,6 +40,7 @@ def main(folder: Path) -> None:
             inputs=Inputs(**inputs),
             settings=Settings(**described["settings"]),
             seed=described["seed"],
+            start=dict(start),
         )
     run = fit.fit(job, rank, ranks)
     if rank == 0:

@@ -1,0 +1,217 @@
+"""What will a user pick next? Lists in closed form, from what they liked: EASE for known movies, content for new ones.
+
+A user is nothing but the ratings handed in, so someone who is in no training set gets a list from a few likes. Known
+movies are scored by EASE (Steck, Embarrassingly Shallow Autoencoders for Sparse Data, WWW 2019): X B with the B of
+zero diagonal that restores the likes X best. Movies without ratings are scored by their content F: the user's mean
+content p, a matrix W fitted so that p W F restores the likes of known movies, and the content of the new one. Both
+estimate the same thing, whether the user likes the movie. ``blend`` puts them into one list: new movies as high as
+known ones allow, by what came true of ratings that were held out.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import sparse
+
+from utils.handoff import hashing
+from utils.metrics import ranking
+from utils.model.baselines import BaselineError, ease
+
+DISLIKED = 0.3
+"""What a rating that is no like counts in X: to have watched a movie says something, too. Tried 0 and -0.3."""
+TRENDS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5)
+"""Weights to choose from of what is liked lately by all, beside what the user likes."""
+BLENDS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
+PRICE = 0.02
+"""What known movies may lose of their NDCG to let new ones into the list, as a share."""
+PENALTIES = (50.0, 100.0, 200.0, 400.0)
+"""Ridge penalties to choose from, in likes (lambda of the paper)."""
+RIDGE = 0.3
+"""Penalty of W on either side, as a share of the mean diagonal of the matrix that is inverted."""
+HALF_LIVES = (None, 1000.0, 365.0, 90.0, 30.0)
+"""Half-lives of likes to choose from, in days, for users of whom nothing is known; None: likes do not age."""
+LEAST_RATINGS, MOST_KNOWN = 5, 8_000
+"""EASE knows the movies with so many ratings, at most MOST_KNOWN (B then takes 256 MB); all others count as new."""
+MOST_USERS = 50_000
+"""Users that matrices are fitted on; more change little."""
+JUDGED = 2_500
+K = 10
+_TOP = 50
+_SECONDS = 86_400
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """Ratings of train: places of user and movie int64, liked bool and seconds int64, each [n], in a grid of a size."""
+
+    user: np.ndarray
+    movie: np.ndarray
+    liked: np.ndarray
+    timestamp: np.ndarray
+    n_users: int
+    n_movies: int
+
+    def take(self, rows: np.ndarray) -> "Ratings":
+        """Return some of the ratings: bool [n] or places int [m]."""
+        parts = (self.user[rows], self.movie[rows], self.liked[rows], self.timestamp[rows])
+        return Ratings(*parts, self.n_users, self.n_movies)
+
+    def matrix(self) -> sparse.csr_matrix:
+        """Return X, float32 [users, movies]: 1 for a like, DISLIKED for another rating."""
+        values = np.where(self.liked, 1, DISLIKED).astype(np.float32)
+        return sparse.csr_matrix((values, (self.user, self.movie)), shape=(self.n_users, self.n_movies))
+
+    def recent(self, half_life: float | None) -> np.ndarray:
+        """Return the likes of each movie, float64 [movies], each worth 0.5 ** (age / half_life), age from the last."""
+        age = (self.timestamp.max(initial=0) - self.timestamp) / _SECONDS
+        weight = np.ones(len(age)) if half_life is None else 0.5 ** (age / half_life)
+        return np.bincount(self.movie, weight * self.liked, minlength=self.n_movies)
+
+
+@dataclass(frozen=True)
+class ListModel:
+    """A fitted model; ``scores`` is all there is to it.
+
+    ``known`` int64 [k] are the movies of EASE, ``weights`` float32 [k, k] its B. ``content`` float32 [movies, f] is
+    centred; ``mapped`` float32 [f, movies] is W F of every movie. ``recent`` float32 [movies], in [0, 1], are the
+    likes of all, aged: they order the list of a user without ratings, and add ``trend`` times themselves to any other.
+    ``blend`` multiplies the scores of new movies.
+    """
+
+    known: np.ndarray
+    weights: np.ndarray
+    content: np.ndarray
+    mapped: np.ndarray
+    recent: np.ndarray
+    penalty: float
+    trend: float = 0.0
+    blend: float = 1.0
+
+    def scores(self, rated: sparse.csr_matrix) -> np.ndarray:
+        """Return how much users like every movie, float32 [users, movies], from a matrix such as ``Ratings.matrix``."""
+        found = self.blend * (profiles(rated, self.content) @ self.mapped)
+        found[:, self.known] = rated[:, self.known] @ self.weights + self.trend * self.recent[self.known]
+        nothing = np.diff(rated.indptr) == 0
+        found[nothing] = self.recent
+        return found.astype(np.float32, copy=False)
+
+
+def profiles(rated: sparse.csr_matrix, content: np.ndarray) -> np.ndarray:
+    """Return what users like, float32 [users, f]: the summed content of their movies over the root of its weight."""
+    weight = np.asarray(rated.sum(axis=1))
+    return np.asarray(rated @ content) / np.sqrt(np.maximum(weight, 1e-9))
+
+
+def content_map(rated: sparse.csr_matrix, content: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Return W F', float32 [f, movies]: ridge regressions of the likes of ``known`` on profiles, then on content.
+
+    W = (P'P + a)^-1 P' X F (F'F + b)^-1 over known movies; both penalties are RIDGE times the mean of the diagonal.
+    """
+    mine = profiles(rated, content)
+    right = content[known]
+    middle = np.asarray(mine.T @ rated[:, known]) @ right
+    return (_ridge(mine, middle) @ _ridge(right, content.T)).astype(np.float32)
+
+
+def _ridge(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
+    gram = (matrix.T @ matrix).astype(np.float64)
+    gram[np.diag_indices(len(gram))] += RIDGE * max(np.trace(gram) / max(len(gram), 1), 1e-9)
+    return np.linalg.solve(gram, right.astype(np.float64))
+
+
+class Fitter:
+    """Fits list models on one train: what does not depend on the content is chosen and fitted once.
+
+    ``held`` are two masks bool [n] over the ratings: some of known movies, and all of some movies. Penalty, half-life,
+    ``trend`` and ``blend`` are chosen on them, by a model of the rest; the models returned are fitted on all.
+    """
+
+    def __init__(self, train: Ratings, held: tuple[np.ndarray, np.ndarray], seed: int) -> None:
+        """Raises BaselineError where nobody likes anything."""
+        if not train.liked.any():
+            raise BaselineError("Nobody likes anything in train, so there is nothing to recommend by.")
+        late, new = held
+        self.train, self.rest = train, train.take(~(late | new))
+        self._later = _Held.of(self.rest, train.take(late & train.liked), seed)
+        self._unseen = bool((new & train.liked).any())
+        penalty, half_life, trend = PENALTIES[1], None, 0.0
+        self.trial: ListModel | None = None
+        if len(self._later.user) and self.rest.liked.any():
+            half_life = max(HALF_LIVES, key=lambda one: self._later.ndcg(self.rest.recent(one)))
+            tried = [_without_content(self.rest, penalty, half_life) for penalty in PENALTIES]
+            best = max(tried, key=self._ndcg)
+            penalty, trend = best.penalty, max(TRENDS, key=lambda one: self._ndcg(replace(best, trend=one)))
+            self.trial = replace(best, trend=trend)
+        self.model = replace(_without_content(train, penalty, half_life), trend=trend)
+
+    def fit(self, content: np.ndarray) -> ListModel:
+        """Return the model that knows ``content``, float32 [movies, f], of every movie; f may be 0."""
+        model = _with_content(self.model, self.train, content)
+        if self.trial is None or not content.size or not self._unseen:
+            return model
+        trial = _with_content(self.trial, self.rest, content)
+        kept = {one: self._ndcg(replace(trial, blend=one)) for one in (0.0, *BLENDS)}
+        return replace(model, blend=max(one for one, value in kept.items() if value >= (1 - PRICE) * kept[0.0]))
+
+    def _ndcg(self, model: ListModel) -> float:
+        return self._later.ndcg(model.scores(self._later.rated))
+
+
+def fit(train: Ratings, content: np.ndarray, held: tuple[np.ndarray, np.ndarray], seed: int) -> ListModel:
+    """Return the model of ``train`` that knows ``content``; see ``Fitter``."""
+    return Fitter(train, held, seed).fit(content)
+
+
+def ease_alone(train: Ratings, held: tuple[np.ndarray, np.ndarray], seed: int) -> ListModel:
+    """Return plain EASE, on likes alone, with the penalty chosen on ``held`` as ``fit`` does: the baseline to beat."""
+    late, new = held
+    rest, later = train.take(~(late | new) & train.liked), train.take(late & train.liked)
+    asked = _Held.of(rest, later, seed)
+    tried = [_without_content(rest, penalty, None) for penalty in PENALTIES] if len(asked.user) else []
+    best = max(tried, key=lambda one: asked.ndcg(one.scores(asked.rated))).penalty if tried else PENALTIES[1]
+    return _without_content(train.take(train.liked), best, None)
+
+
+def _without_content(train: Ratings, penalty: float, half_life: float | None) -> ListModel:
+    rated = train.matrix()
+    counts = np.bincount(train.movie, minlength=train.n_movies)
+    known = np.argsort(-counts, kind="stable")[: min(MOST_KNOWN, max(1, np.count_nonzero(counts >= LEAST_RATINGS)))]
+    known = np.sort(known)
+    recent = train.recent(half_life)
+    recent = (recent / max(recent.max(), 1e-12)).astype(np.float32)
+    none = np.zeros((train.n_movies, 0), np.float32)
+    return ListModel(known, ease(_some(rated)[:, known], penalty), none, none.T, recent, penalty)
+
+
+def _with_content(model: ListModel, train: Ratings, content: np.ndarray) -> ListModel:
+    centred = (content - content[model.known].mean(axis=0)).astype(np.float32)
+    return replace(model, content=centred, mapped=content_map(_some(train.matrix()), centred, model.known))
+
+
+def _some(rated: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Return the MOST_USERS users with most ratings."""
+    return rated[np.argsort(-np.diff(rated.indptr), kind="stable")[:MOST_USERS]]
+
+
+@dataclass(frozen=True)
+class _Held:
+    """Likes that were held out, of the users that are judged; ``rated`` is the rest of train, which lists come from."""
+
+    rated: sparse.csr_matrix
+    user: np.ndarray
+    movie: np.ndarray
+
+    @classmethod
+    def of(cls, rest: Ratings, later: Ratings, seed: int) -> "_Held":
+        judged = np.sort(hashing.lowest(JUDGED, seed, "judged lists", np.arange(rest.n_users)))
+        place = np.full(rest.n_users, -1)
+        place[judged] = np.arange(len(judged))
+        asked = place[later.user] >= 0
+        return cls(rest.matrix()[judged], place[later.user[asked]], later.movie[asked])
+
+    def ndcg(self, scores: np.ndarray) -> float:
+        """Return the mean NDCG@10 of lists by ``scores``, float32 [judged users, movies] or [movies]."""
+        block = np.broadcast_to(scores, self.rated.shape)
+        seen = self.rated.indptr, self.rated.indices
+        lists, _ = ranking.top_k(lambda start, stop: block[start:stop], len(block), seen, K)
+        return float(ranking.recall_ndcg(lists, self.user, self.movie, K)[2].mean())
