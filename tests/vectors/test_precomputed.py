@@ -206,21 +206,23 @@ REFUSED = {
     "not finite": (lambda f: as_npz(f, ids=np.array(IDS), vectors=VALUES * np.inf), "3 vectors hold NaN or infinity"),
     "json of a list": (lambda f: put(f / "a.json", b"[1, 2]"), r"it is not an object \{movieId: vector\}"),
     "half a json": (lambda f: put(f / "a.json", b'{"10": [1'), "a.json cannot be read as JSON"),
-    "an empty json": (lambda f: put(f / "a.json", b"{}"), "there are: none at all"),
+    "an empty json": (lambda f: put(f / "a.json", b"{}"), r"the vectors are float32 \[0\]"),
     "json without end": (lambda f: put(f / "a.json", b"[" * 100_000), "a.json cannot be read as JSON"),
     "json of two widths": (
         lambda f: put(f / "a.json", b'{"10": [1, 2], "20": [1]}'),
         "2 .movieId 10., 1 .movieId 20",
     ),
-    "json of texts": (lambda f: put(f / "a.json", b'{"10": ["1"]}'), "movieId 10 does not hold numbers only"),
-    "json of truths": (lambda f: put(f / "a.json", b'{"10": [true]}'), "movieId 10 does not hold numbers only"),
+    "json of texts": (lambda f: put(f / "a.json", b'{"10": ["1"]}'), "movieId 10 does not have a list of numbers"),
+    "json of a number": (lambda f: put(f / "a.json", b'{"10": 1}'), "movieId 10 does not have a list of numbers"),
+    "json of nothing": (lambda f: put(f / "a.json", b'{"10": []}'), r"the vectors are float32 \[1, 0\]"),
+    "json of truths": (lambda f: put(f / "a.json", b'{"10": [true]}'), "movieId 10 does not have a list of numbers"),
     "json of huge numbers": (lambda f: put(f / "a.json", b'{"10": [1%s]}' % (b"0" * 400)), "too large"),
     "a key twice": (lambda f: put(f / "a.json", b'{"10": [1.0], "10": [2.0]}'), "a key comes twice"),
     "a movie by two keys": (lambda f: put(f / "a.json", b'{"10": [1], "010": [2]}'), "movieId 10 comes 2 times"),
     "another movie inside": (lambda f: folder_of(f / "a", f10='{"11": [1]}'), "10.json.* the one key '10'"),
     "two movies inside": (lambda f: folder_of(f / "a", f10='{"10": [1], "20": [2]}'), "10.json.* the one key '10'"),
     "a movie in two files": (lambda f: folder_of(f / "a", f10=MEAN, f010=MEAN), "movieId 10 comes 2 times"),
-    "an empty folder": (lambda f: folder_of(f / "a"), "there are: none at all"),
+    "an empty folder": (lambda f: folder_of(f / "a"), r"the vectors are float32 \[0\]"),
 }
 
 
