@@ -94,7 +94,7 @@ def test_an_untrained_model_orders_as_the_biases_do(study: Study, features: Feat
         user, movie = data.places(part)
         bias, score = fitted.user[user] + fitted.movie[movie], fit.score(twin, data.splits[part])
         label = data.splits[part].label.numpy()
-        assert auc(label, score) == pytest.approx(auc(label, bias), abs=1e-3)
+        assert auc(label, score) == pytest.approx(auc(label, bias), abs=5e-3), "but for ties that rounding makes"
         assert np.corrcoef(np.log(score / (1 - score)), bias)[0, 1] > 1 - 1e-9
 
 
