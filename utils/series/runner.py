@@ -26,6 +26,7 @@ import papermill
 import yaml
 from nbclient.exceptions import DeadKernelError
 
+from utils.content.enrichment import left_to_do
 from utils.handoff import manifest
 from utils.handoff.atomic import ROOT, sha256
 from utils.handoff.contract import ARTEFACTS
@@ -133,7 +134,11 @@ def is_done(step: Step, executed: Path, data: Path, root: Path = ROOT) -> bool:
     if record is None or record != json.loads(json.dumps(_state(step, data, root))):
         return False
     outputs = {data / ARTEFACTS[name].path: digest for name, digest in record["outputs"].items()}
-    return all(path.exists() and sha256(path) == digest for path, digest in outputs.items())
+    whole = all(path.exists() and sha256(path) == digest for path, digest in outputs.items())
+    if whole and "enrichment_report" in step.writes and (reason := left_to_do(data)):
+        print(f"{step.name} is run again: {reason}", flush=True)
+        return False
+    return whole
 
 
 def run(step: Step, executed: Path, data: Path, root: Path = ROOT) -> None:
