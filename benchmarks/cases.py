@@ -159,14 +159,14 @@ def texts(count: int) -> list[str]:
 
 def texts_ours(count: int, precision: str) -> Measured:
     """Notebook 04, shards and hand-off included."""
-    from utils.vectors import synopses
+    from utils.vectors import texts as encoding
 
-    encoder, written = synopses.load_encoder(synopses.DEFAULT, "cpu", WEIGHTS, precision), texts(count)
+    encoder, written = encoding.load_encoder(encoding.DEFAULT, "cpu", WEIGHTS, precision), texts(count)
     enriched = pa.table({"movieId": range(count), "synopsis": written, "synopsis_source": ["made"] * count})
     with scratch() as folder:
         store = open_store(folder, "speed", SEED, "04-Feature-Extraction-Text")
         with timed() as run:
-            found = synopses.encode_synopses(store, enriched, encoder)
+            found = encoding.encode_synopses(store, enriched, encoder)
             store.write("text_embeddings", *found.hand_off())
     tokens = sum(len(text.split()) + 2 for text in written)
     return _vectors(run, found.vectors, f"matmul {precision}", tokens * TOKEN_FLOP)

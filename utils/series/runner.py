@@ -8,6 +8,7 @@ needs.
 
 import argparse
 import ast
+import glob
 import hashlib
 import json
 import os
@@ -112,8 +113,11 @@ def _state(step: Step, data: Path, root: Path) -> dict[str, Any]:
     outside = {}
     for name, value in step.given.items():
         # The data folder changes with every notebook; the manifest tells what counts in it.
-        if isinstance(value, str) and value and name not in ("DATA_DIR", "DATASET") and os.path.exists(root / value):
-            files = [root / value] if (root / value).is_file() else sorted((root / value).rglob("*"))
+        path = root / os.path.expanduser(value) if isinstance(value, str) and value else None
+        if path is not None and name not in ("DATA_DIR", "DATASET") and os.path.exists(path):
+            # With vectors.npy comes vectors.ids.npy or .txt, which says whose they are.
+            beside = path.parent.glob(f"{glob.escape(path.stem)}.ids.*")
+            files = sorted(path.rglob("*")) if path.is_dir() else [path, *sorted(beside)]
             seen = [(os.path.relpath(file, root), file.stat()) for file in files]
             outside[name] = [[file, status.st_size, status.st_mtime_ns] for file, status in seen]
     return {

@@ -42,8 +42,8 @@ _LATE_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-
 class TextEncoder(Encoder):
     """An encoder on its device, ready for ``encode_synopses``: modules of sentence-transformers.
 
-    ``transformer`` gives a vector for each token, ``pooling`` makes one of them, ``after`` follows on that; ``steps``
-    says so in words. ``max_tokens`` is the longest window, ``frame`` the tokens that the model wants around a text.
+    ``transformer`` gives a vector for each token, ``pooling`` makes one of them, ``after`` are the layers behind that;
+    ``steps`` says it in words. ``max_tokens`` is the longest window, ``frame`` the tokens that belong around a text.
     """
 
     transformer: Any
@@ -65,7 +65,7 @@ class TextEncoder(Encoder):
 
 
 class _WholeTransformer(Transformer):
-    """A transformer that has all its layers, and takes no more than its limit from the configuration in its folder."""
+    """A transformer with all its layers, which takes only limit and lower case from sentence_bert_config.json."""
 
     def _load_model(self, *given: Any, **named: Any) -> Any:
         loaded: Any = super()._load_model(*given, output_loading_info=True, **named)
