@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from benchmarks.peers.models import PeerError, Task
 from benchmarks.peers.run import digest, read
 from utils.handoff import manifest
+from utils.handoff.atomic import writing
 from utils.handoff.contract import LIKED
-from utils.handoff.store import writing
 from utils.metrics.click import REPLICATES, metrics_table, ranking_rows
 
 HELD_OUT = {"warm": "valid", "cold": "cold"}
@@ -40,8 +40,8 @@ def peer_rows(lists: Path, folder: Path, k: int = 10, replicates: int = REPLICAT
         tags = dict(zip(KEYS, values, strict=True))
         likes = tables[HELD_OUT[tags["slice"]]].filter(pc.field("rating") > LIKED)
         matrix = list_matrix(task, pa.Table.from_pandas(part), f"{lists}, {tags}")
-        tags |= {"trainer": "peer", "split": split, "k": k, "replicates": replicates}
-        rows += ranking_rows(matrix, *task.positions(likes, folder), **tags)
+        tags |= {"trainer": "peer", "split": split}
+        rows += ranking_rows(matrix, *task.positions(likes, folder), tags=tags, k=k, replicates=replicates)
     return rows
 
 

@@ -47,8 +47,9 @@ def test_a_task_has_what_is_liked_first_and_every_movie(folder: Path) -> None:
     assert task.content[1].tolist() == [4, 5, 6, 7, 8]
     assert task.likes().toarray().tolist() == [[1, 0], [1, 1], [1, 1]]
     assert list(zip(task.user_ids[task.user], task.movie_ids[task.movie], task.rating, strict=True)) == RATINGS["train"]
-    lists = run.lists_of(task, run.score_table(task, PEERS["popularity"], {}, 42), 2)
-    assert task.movie_ids[lists].tolist() == [[30, 40], [20, 40], [20, 40], [10, 30], [10, 30]]
+    lists = task.movie_ids[run.lists_of(task, run.score_table(task, PEERS["popularity"], {}, 42), 2)].tolist()
+    assert lists[0][0] == 30 and lists[3:] == [[10, 30], [10, 30]], "users without likes get what is popular"
+    assert not {10, 30} & {*lists[1], *lists[2]}, "what a user rated is left out"
 
 
 def test_a_peer_that_is_absent_or_diverges_is_a_row(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
