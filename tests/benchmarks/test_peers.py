@@ -1,6 +1,7 @@
 """Peers: what they are given, what they give back, how they are judged. No peer needs to be installed."""
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -78,13 +79,19 @@ def lists(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder / "peers.parquet"
 
 
-def test_lists_are_judged_as_our_own_and_as_worked_by_hand(folder: Path, lists: Path) -> None:
+def test_lists_are_judged_as_our_own_and_as_worked_by_hand(
+    folder: Path, lists: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = evaluate.peer_rows(lists, folder, k=4, replicates=5)
     assert all(tuple(row) == METRICS_COLUMNS and row["trainer"] == "peer" for row in rows)
     found = {(row["seed"], row["slice"], row["metric"]): (row["value"], row["n"]) for row in rows}
     # User 1 gets 60, 50, 40, 30 and likes 30; user 3 gets 60, 50, 40 and likes 40.
     assert found[1, "warm", "ndcg@4"] == (pytest.approx((1 / np.log2(5) + 1 / np.log2(4)) / 2), 2)
     assert found[2, "cold", "ndcg@4"] == (1, 1)
+    monkeypatch.setattr(evaluate, "OUT", folder / "peers.json")
+    evaluate.main("toy, random", str(folder), str(lists))
+    judged = json.loads(evaluate.OUT.read_text())["toy, random"]["by-content"]
+    assert judged["cold"] == {"value": 1, "low": 1, "high": 1} and judged["warm"]["value"] == 0.4653
 
 
 WRONG = [
