@@ -56,6 +56,11 @@ class Ratings:
         parts = (self.user[rows], self.movie[rows], self.liked[rows], self.timestamp[rows])
         return Ratings(*parts, self.n_users, self.n_movies)
 
+    def without_idle_users(self) -> "Ratings":
+        """Return the same ratings with users counted anew: what is fitted must not depend on users who have none."""
+        users, place = np.unique(self.user, return_inverse=True)
+        return replace(self, user=place, n_users=len(users))
+
     def matrix(self) -> sparse.csr_matrix:
         """Return X, float32 [users, movies]: 1 for a like, DISLIKED for another rating."""
         values = np.where(self.liked, 1, DISLIKED).astype(np.float32)
@@ -127,7 +132,7 @@ def fit(train: Ratings, content: np.ndarray, held: tuple[np.ndarray, np.ndarray]
     """
     if not train.liked.any():
         raise BaselineError("Nobody likes anything in train, so there is nothing to recommend by.")
-    late, new = held
+    train, (late, new) = train.without_idle_users(), held
     rest = train.take(~(late | new))
     later = _Held.of(rest, train.take(late & train.liked), seed)
     if not len(later.user) or not rest.liked.any():
@@ -147,7 +152,7 @@ def fit(train: Ratings, content: np.ndarray, held: tuple[np.ndarray, np.ndarray]
 
 def ease_alone(train: Ratings, held: tuple[np.ndarray, np.ndarray], seed: int) -> ListModel:
     """Return plain EASE, on likes alone, with the penalty chosen on ``held`` as ``fit`` does: the baseline to beat."""
-    late, new = held
+    train, (late, new) = train.without_idle_users(), held
     rest, later = train.take(~(late | new) & train.liked), train.take(late & train.liked)
     asked, none = _Held.of(rest, later, seed), np.zeros((train.n_movies, 0), np.float32)
     tried = [_fitted(rest, none, penalty, None) for penalty in PENALTIES] if len(asked.user) else []
