@@ -59,6 +59,11 @@ class Ratings:
         parts = (self.user[rows], self.movie[rows], self.liked[rows], self.timestamp[rows])
         return Ratings(*parts, self.n_users, self.n_movies)
 
+    def without_idle_users(self) -> "Ratings":
+        """Return the same ratings with users counted anew: what is fitted must not depend on users who have none."""
+        users, place = np.unique(self.user, return_inverse=True)
+        return replace(self, user=place, n_users=len(users))
+
     def matrix(self) -> sparse.csr_matrix:
         """Return X, float32 [users, movies]: 1 for a like, DISLIKED for another rating."""
         values = np.where(self.liked, 1, DISLIKED).astype(np.float32)
@@ -136,7 +141,7 @@ class Fitter:
         """Raises BaselineError where nobody likes anything."""
         if not train.liked.any():
             raise BaselineError("Nobody likes anything in train, so there is nothing to recommend by.")
-        late, new = held
+        train, (late, new) = train.without_idle_users(), held
         self.train, self.rest = train, train.take(~(late | new))
         self._later = _Held.of(self.rest, train.take(late & train.liked), seed)
         self._unseen = bool((new & train.liked).any())
@@ -170,7 +175,7 @@ def fit(train: Ratings, content: np.ndarray, held: tuple[np.ndarray, np.ndarray]
 
 def ease_alone(train: Ratings, held: tuple[np.ndarray, np.ndarray], seed: int) -> ListModel:
     """Return plain EASE, on likes alone, with the penalty chosen on ``held`` as ``fit`` does: the baseline to beat."""
-    late, new = held
+    train, (late, new) = train.without_idle_users(), held
     rest, later = train.take(~(late | new) & train.liked), train.take(late & train.liked)
     asked = _Held.of(rest, later, seed)
     plain = [replace(_without_content(rest, one, None), prior=0.0) for one in PENALTIES] if len(asked.user) else []
