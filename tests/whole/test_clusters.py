@@ -38,7 +38,7 @@ SECONDS = 90
 KEYS = ["trainer", "model", "features", "seed", "split", "slice", "metric"]
 CLOSE, SAME_AUC = 1e-4, 0.05
 """Numbers of a vector may differ by CLOSE; an AUC by SAME_AUC, as gradients are summed in another order."""
-pytestmark = [pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore:.*CPU mode")]
+pytestmark = [pytest.mark.timeout(1800), pytest.mark.filterwarnings("ignore:.*CPU mode")]
 
 
 class DifferentError(AssertionError):
