@@ -245,19 +245,6 @@ def test_a_cluster_writes_the_same_files_and_hides_the_same_ids(
     assert same(alone, there)
 
 
-def test_an_older_folder_is_removed_with_its_entry(store: Store) -> None:
-    for name in ("cold-hugectr", "train-hugectr"):
-        store.path(name).mkdir()
-        (store.path(name) / "part_0.parquet").touch()
-        store.record(name, rows=0)
-    store.forget("cold-hugectr")
-    assert not store.path("cold-hugectr").exists() and sorted(store.manifest()) == ["train-hugectr"]
-    store.need("train-hugectr")
-    with pytest.raises(HandOffError, match="cold-hugectr does not exist. Run 06-ETL-with-NVTabular.ipynb first"):
-        store.need("cold-hugectr")
-    store.forget("cold-hugectr")
-
-
 def test_how_valid_was_split_is_in_the_manifest(open_for: Open, ratings: pa.Table) -> None:
     assert workflow.how_split(open_for("movie_codes")) == "random"
     open_for("train", SPLIT="temporal").write("train", ratings)
