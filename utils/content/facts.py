@@ -10,6 +10,7 @@ import sqlite3
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -75,9 +76,12 @@ class Packaged:
         """Return facts by IMDb id; by title and year where a movie has no id."""
         if self._failure is not None:
             return {movie.movieId: Failed(self._failure) for movie in movies}
-        index = TitleIndex((title, year, imdb) for imdb, (title, year, _) in self._films.items())
-        by_title = index.match(movie for movie in movies if movie.imdb is None)
+        by_title = self._titles.match(movie for movie in movies if movie.imdb is None)
         return {movie.movieId: self._one(movie, movie.imdb or by_title.get(movie.movieId)) for movie in movies}
+
+    @cached_property
+    def _titles(self) -> TitleIndex[str]:
+        return TitleIndex((title, year, imdb) for imdb, (title, year, _) in self._films.items())
 
     def _one(self, movie: Movie, imdb: str | None) -> Facts | NotGiven:
         if imdb in self._films:
