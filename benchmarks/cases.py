@@ -24,8 +24,9 @@ from sklearn.model_selection import train_test_split
 from benchmarks import generator
 from benchmarks.measure import Measured, timed
 from utils.features import feature_store
+from utils.handoff.atomic import writing
 from utils.handoff.contract import LIKED
-from utils.handoff.store import open_store, read_parquet, writing
+from utils.handoff.store import open_store, read_parquet
 from utils.ratings import movielens, splits
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -150,7 +151,7 @@ def pictures_other(count: int, batch: int, ready: bool = False) -> Measured:
     return _vectors(run, found.numpy())
 
 
-def texts(count: int) -> list[str]:
+def plots(count: int) -> list[str]:
     """Return ``count`` texts as long as the plots of Wikipedia (median 90 words), but none that has to be cut."""
     draw = np.random.default_rng(0)
     lengths = draw.lognormal(np.log(90), 0.55, count).clip(10, 200).astype(int)
@@ -159,14 +160,14 @@ def texts(count: int) -> list[str]:
 
 def texts_ours(count: int, precision: str) -> Measured:
     """Notebook 04, shards and hand-off included."""
-    from utils.vectors import synopses
+    from utils.vectors import texts
 
-    encoder, written = synopses.load_encoder(synopses.DEFAULT, "cpu", WEIGHTS, precision), texts(count)
+    encoder, written = texts.load_encoder(texts.DEFAULT, "cpu", WEIGHTS, precision), plots(count)
     enriched = pa.table({"movieId": range(count), "synopsis": written, "synopsis_source": ["made"] * count})
     with scratch() as folder:
         store = open_store(folder, "speed", SEED, "04-Feature-Extraction-Text")
         with timed() as run:
-            found = synopses.encode_synopses(store, enriched, encoder)
+            found = texts.encode_synopses(store, enriched, encoder)
             store.write("text_embeddings", *found.hand_off())
     tokens = sum(len(text.split()) + 2 for text in written)
     return _vectors(run, found.vectors, f"matmul {precision}", tokens * TOKEN_FLOP)
@@ -178,7 +179,7 @@ def texts_other(count: int, batch: int) -> Measured:
 
     from utils.vectors.encoders.text import default_folder
 
-    model, written = SentenceTransformer(str(default_folder(WEIGHTS)), device="cpu"), texts(count)
+    model, written = SentenceTransformer(str(default_folder(WEIGHTS)), device="cpu"), plots(count)
     model.encode(written[:1])
     with timed() as run:
         found = model.encode(written, batch_size=batch)
@@ -203,8 +204,8 @@ def reduce_ours(movies: int, widths: Sequence[int]) -> Measured:
     known = ids[: int(KNOWN * movies)]
     with timed() as run:
         parts = [feature_store.reduce(read_parquet(file), ids, known, KEPT) for file in files]
-    run.answer = {"sizes": [np.abs(part.vectors).sum(dtype=np.float64) for part in parts]}
-    run.answer |= {"explained": [part.explained.sum() for part in parts]}
+    run.answer = {"sizes": [_sizes(part.vectors) for part in parts]}
+    run.answer |= {"explained": [part.reduction.explained for part in parts]}
     # The covariance of the known, the projection of all. It computes in float64; the limit is that of float32.
     run.limit = "matmul float32"
     run.work = sum(2.0 * width * (len(known) * width + movies * KEPT) for width in widths)
@@ -218,10 +219,16 @@ def reduce_sklearn(movies: int, widths: Sequence[int]) -> Measured:
         for file in files:
             raw = np.stack(pd.read_parquet(file)["embedding"].to_numpy()).astype(np.float64)
             pca = PCA(KEPT, svd_solver="covariance_eigh").fit(raw[: int(KNOWN * movies)])
-            vectors = (raw @ pca.components_.T / np.sqrt(pca.explained_variance_.sum())).astype(np.float32)
-            found.append((np.abs(vectors).sum(dtype=np.float64), pca.explained_variance_ratio_.sum()))
-    run.answer = dict(zip(("sizes", "explained"), zip(*found, strict=True), strict=True))
+            found.append(((raw @ pca.components_.T).astype(np.float32), pca.explained_variance_ratio_))
+    vectors, explained = zip(*found, strict=True)
+    run.answer = {"sizes": [_sizes(values) for values in vectors], "explained": explained}
     return run
+
+
+def _sizes(vectors: np.ndarray) -> np.ndarray:
+    """Return how large the numbers of each column are, whatever the scale of all."""
+    sizes = np.abs(vectors).mean(0, dtype=np.float64)
+    return sizes / sizes.mean()
 
 
 def converted(ratings: int) -> Path:
@@ -238,21 +245,21 @@ def encode(ratings: int, ours: bool) -> Measured:
 
     Movie ids are not dropped. Answers rows and sums: ids of equal frequency may swap codes, which sums do not show.
     """
-    from utils.etl import workflow as etl
+    from utils.etl import workflow
 
     files = converted(ratings)
     catalogue = read_parquet(files / "movies_converted.parquet").sort_by("movieId")
     most_genres = max(map(len, catalogue["genres"].to_pylist()))
-    with scratch() as folder, etl.quiet():
+    with scratch() as folder, workflow.quiet():
         from merlin.io import Dataset  # it warns of what it does without
 
-        workflow, part_size = notebook_06(catalogue, folder)
+        recipe, part_size = notebook_06(catalogue, folder)
         part_size = part_size if ours else None
         with timed() as run:
-            workflow.fit(Dataset(str(files / "train.parquet"), engine="parquet", part_size=part_size))
+            recipe.fit(Dataset(str(files / "train.parquet"), engine="parquet", part_size=part_size))
             for name in PARTS[:2]:
-                rows = etl.write_encoded(workflow, files / f"{name}.parquet", folder / name, part_size)
-                etl.finish(folder / name, folder / name, etl.cardinalities(workflow), most_genres, rows)
+                rows = workflow.write_encoded(recipe, files / f"{name}.parquet", folder / name, part_size)
+                workflow.finish(folder / name, folder / name, workflow.cardinalities(recipe), most_genres, rows)
         for name in PARTS[:2]:
             columns = ["movieId_duplicate", "rating", *(("userId", "movieId") if name == "train" else ())]
             scan = pl.scan_parquet(str(folder / name / "*.parquet"))
@@ -268,13 +275,13 @@ def notebook_06(catalogue: pa.Table, folder: Path) -> tuple[Any, str]:
     import nvtabular
     from merlin.io import Dataset
 
-    from utils.etl import workflow as etl
+    from utils.etl import workflow
 
-    names = {"nvt": nvtabular, "ops": nvtabular.ops, "Dataset": Dataset, "etl": etl, "pd": pd, "LIKED": LIKED}
-    names |= {"catalogue": catalogue, "movie_ids": catalogue["movieId"].to_numpy()}
+    names = {"nvt": nvtabular, "ops": nvtabular.ops, "Dataset": Dataset, "pd": pd, "LIKED": LIKED}
+    names |= {"workflow": workflow, "catalogue": catalogue, "movie_ids": catalogue["movieId"].to_numpy()}
     names |= {"store": SimpleNamespace(folder=folder)}
     for cell in json.loads((ROOT / "06-ETL-with-NVTabular.ipynb").read_text())["cells"]:
         source = "".join(cell["source"])
         if cell["cell_type"] == "code" and (">> ops." in source or "PART_SIZE = " in source):
             exec(source, names)
-    return names["workflow"], names["PART_SIZE"]
+    return names["recipe"], names["PART_SIZE"]

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 from scipy.optimize import brentq
 from scipy.special import ndtri
 
-from utils.handoff.store import group_rows, writing
+from utils.handoff.atomic import writing
+from utils.handoff.store import group_rows
 from utils.handoff.vector_columns import vector_column
 
 NAME = "ml-25m-shaped"

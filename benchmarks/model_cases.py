@@ -10,23 +10,21 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, RandomSampler, TensorDataset
-from utils.model.adam import adam_eps
-from utils.study.recommender import Recommender
 
 from benchmarks.measure import Measured, timed
-from utils.metrics import click
-from utils.model import architectures
+from utils.metrics import click, ranking
+from utils.model import architectures, feature_sets
 from utils.model.training import fit as training
+from utils.model.training.adam import adam_eps
 from utils.model.training.fit import Job, Settings, Split
-from utils.study.catalogue import Catalogue
 
 RESERVED = 3
 """Codes below the first user, movie or genre: padding, null, out of vocabulary."""
 GENRES, MOST_GENRES, LISTED, RATE = 20, 6, 20, 0.001
 GUESS = 0.52
 """With an AUC that is no better nothing was learned, and there is nothing to compare."""
-PLAIN = {"plain PyTorch": False, "with a DataLoader": True}
-"""Ways to cut batches: from a shuffled order, which is faster, or by a DataLoader, as the tutorials do."""
+WAYS = ("plain PyTorch", "PyTorch with a DataLoader")
+"""To cut batches: from a shuffled order, which is faster, or by a DataLoader, as the tutorials do."""
 
 
 def job_of(
@@ -51,7 +49,7 @@ def job_of(
     label = (draw.random(count) < 1 / (1 + np.exp(-logit))).astype(np.float32)
     columns = {"userId": user, "movieId": movie, "genres": genres[movie], "movieId_duplicate": movie}
     split = Split.of(columns | {"label": label})
-    graph = architectures.MODELS[model](shape, architectures.FEATURE_SETS[-1])
+    graph = architectures.MODELS[model](shape, feature_sets.parse("ids+genres+poster+text"))
     own = np.arange(RESERVED, shape.movies, dtype=np.int32)
     held_out = split.take(np.arange(rows, count))
     job = Job(graph, split.head(rows), held_out, content, shape, settings, seed=0)
@@ -80,8 +78,8 @@ class Plain(nn.Module):
         return self.layers(torch.cat(features, 1))[:, 0]
 
 
-def train_plain(batch: int, loader: bool, **sizes: int) -> Measured:
-    """One epoch in float32 with dense Adam, see ``PLAIN``.
+def train_plain(batch: int, way: str, **sizes: int) -> Measured:
+    """One epoch in float32 with dense Adam, in one of ``WAYS``.
 
     The order of the rows and Adam's eps are ours: with PyTorch's eps the AUC differs by 0.002 after an epoch.
     """
@@ -91,7 +89,7 @@ def train_plain(batch: int, loader: bool, **sizes: int) -> Measured:
     shuffle = torch.Generator().manual_seed(job.seed)
 
     def batches() -> Iterator[Any]:
-        if loader:
+        if way == WAYS[1]:
             return iter(DataLoader(data, batch, sampler=RandomSampler(data, generator=shuffle)))
         return (data[rows] for rows in torch.randperm(len(data), generator=shuffle).split(batch))
 
@@ -135,7 +133,7 @@ def _judged(run: Measured, job: Job, scores: np.ndarray) -> Measured:
 def lists(shown: int, ours: bool, rows: int, users: int, movies: int, width: int) -> Measured:
     """The best of all movies for ``shown`` users, in seconds for all ``users``; the first ten lists are answered.
 
-    Ours is ``Recommender.lists``; the other scores every movie for one user, sorts, and drops what was seen.
+    Ours scores users in blocks; the other scores every movie for one user, sorts, and drops what was seen.
     """
     job, codes = job_of("multimodal", Settings(1, 1, RATE), rows, users, movies, width)
     twin = job.twin().eval()
@@ -147,8 +145,9 @@ def lists(shown: int, ours: bool, rows: int, users: int, movies: int, width: int
     known, ends = np.arange(shown, dtype=np.int32), np.searchsorted(user, np.arange(shown + 1))
     with timed() as run, torch.inference_mode():
         if ours:
-            seen, catalogue = (ends, movie[: ends[-1]]), Catalogue(np.arange(movies), codes)
-            found = Recommender(known, known + RESERVED, catalogue, seen, np.zeros(movies)).lists(twin, LISTED)[0]
+            scores_of, codes_of = training.catalogue_scorer(twin, codes), known + RESERVED
+            seen = ends, movie[: ends[-1]]
+            found = ranking.top_k(lambda a, b: scores_of(codes_of[a:b]), shown, seen, LISTED)[0]
         else:
             found = np.empty((shown, LISTED), np.int64)
             tensors = {name: torch.from_numpy(values) for name, values in codes.items()}
@@ -168,14 +167,15 @@ def metrics(rows: int, users: int, looped: int, ours: bool) -> Measured:
     """
     draw = np.random.default_rng(0)
     active, logit = draw.lognormal(0, 1.2, users), draw.normal(0, 1, rows)
-    user = draw.choice(users, rows, p=active / active.sum())
+    user, movie = draw.choice(users, rows, p=active / active.sum()), draw.integers(0, 50_000, rows)
     label = (draw.random(rows) < 1 / (1 + np.exp(-logit))).astype(np.float32)
     score = (1 / (1 + np.exp(-logit - draw.normal(0, 1, rows)))).astype(np.float32)
     if ours:
         tags = {"trainer": "torch", "model": "seed", "features": "ids", "seed": 0, "split": "random", "slice": "warm"}
         with timed() as run:
-            found = {row["metric"]: row["value"] for row in click.evaluate(user, label, score, replicates=1, **tags)}
+            judged = click.evaluate(click.Rated(user, movie, label), score, tags, replicates=1)
         some = user < looped
+        found = {row["metric"]: row["value"] for row in judged}
         run.answer = {"auc": found["auc"], "gauc": click.gauc(user[some], label[some], score[some])[0]}
         return run
     with timed() as run:

@@ -29,9 +29,8 @@ def stages(scale: str) -> list[Stage]:
     size = SIZES[scale]
     pictures = _encoders("03 pictures", cases.pictures_ours, cases.pictures_other, size["pictures"], "a DataLoader")
     pictures.sides["the network alone"] = partial(cases.pictures_other, size["pictures"], 8, ready=True)
-    pictures.rows.append(
-        Row("float32", "the network alone", 0.9, {"vectors": 1e-4}, why="it neither decodes nor hashes")
-    )
+    alone = Row("float32", "the network alone", 0.9, {"vectors": 1e-4}, why="it neither decodes nor hashes")
+    pictures.rows.append(alone)
     texts = _encoders("04 texts", cases.texts_ours, cases.texts_other, size["texts"], "sentence-transformers")
     return [*_tables(size["ratings"], size["vectors"]), pictures, texts, *_model(size)]
 
@@ -72,17 +71,15 @@ def _encoders(name: str, ours: Any, other: Any, count: int, library: str) -> Sta
 def _model(size: dict[str, Any]) -> list[Stage]:
     from benchmarks import model_cases as of  # here, or PyTorch would be in the memory of 01
 
-    sides, rows, model = {}, [], size["model"]
-    for batch, least in zip(size["batches"], (3, 4), strict=True):
-        rivals = {
-            f"{name}, {batch:,}": partial(of.train_plain, batch, load, **model) for name, load in of.PLAIN.items()
-        }
+    sides, rows, model, (few, many) = {}, [], size["model"], size["batches"]
+    for batch, least, ways in ((few, 3, of.WAYS), (many, 4, of.WAYS[:1])):
         ours = {f"{p}, {batch:,}": partial(of.train_ours, batch, p, **model) for p in ("float32", "bfloat16")}
+        rivals = {f"{way}, {batch:,}": partial(of.train_plain, batch, way, **model) for way in ways}
         sides |= ours | rivals
         rows += [Row(mine, other, least, {"auc": 1.5e-3}, why=SHARED) for mine in ours for other in rivals]
     lists = Row("07", "user by user", 20, {"lists": 0.01}, peak_mb=4_096)
-    few, fewer = size["lists"]
-    listed = {"07": partial(of.lists, few, True, **model), lists.other: partial(of.lists, fewer, False, **model)}
+    some, few = size["lists"]
+    listed = {"07": partial(of.lists, some, True, **model), lists.other: partial(of.lists, few, False, **model)}
     metrics = Row("07", "scikit-learn", 20, {"auc": 1e-6, "gauc": 1e-6})
     judged = {name: partial(of.metrics, **size["metrics"], ours=name == "07") for name in ("07", metrics.other)}
     return [

@@ -1,8 +1,10 @@
-"""Judge the peers' lists in the main environment: ``python -m benchmarks.peers.evaluate DATA LISTS.parquet OUT.csv``.
+"""Judge the peers' lists in the main environment: ``python -m benchmarks.peers.evaluate NAME DATA LISTS.parquet``.
 
-The rows are those of ``metrics.csv``, by the same code as our own models'; no library judges itself.
+By the same code as our own models', as no library judges itself. NAME is that of a case of the study, such as
+"ml-100k, random": the page of ``benchmarks.evidence`` shows what ``peers.json`` has of it.
 """
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,13 +17,14 @@ import pyarrow.parquet as pq
 from benchmarks.peers.models import PeerError, Task
 from benchmarks.peers.run import digest, read
 from utils.handoff import manifest
+from utils.handoff.atomic import writing
 from utils.handoff.contract import LIKED
-from utils.handoff.store import writing
 from utils.metrics.click import REPLICATES, metrics_table, ranking_rows
 
 HELD_OUT = {"warm": "valid", "cold": "cold"}
 """Slice of the lists to the split with the likes they should find."""
 KEYS = ["model", "features", "seed", "slice"]
+OUT = Path(__file__).resolve().parents[1] / "peers.json"
 
 
 def peer_rows(lists: Path, folder: Path, k: int = 10, replicates: int = REPLICATES) -> list[dict[str, Any]]:
@@ -40,8 +43,8 @@ def peer_rows(lists: Path, folder: Path, k: int = 10, replicates: int = REPLICAT
         tags = dict(zip(KEYS, values, strict=True))
         likes = tables[HELD_OUT[tags["slice"]]].filter(pc.field("rating") > LIKED)
         matrix = list_matrix(task, pa.Table.from_pandas(part), f"{lists}, {tags}")
-        tags |= {"trainer": "peer", "split": split, "k": k, "replicates": replicates}
-        rows += ranking_rows(matrix, *task.positions(likes, folder), **tags)
+        tags |= {"trainer": "peer", "split": split}
+        rows += ranking_rows(matrix, *task.positions(likes, folder), tags=tags, k=k, replicates=replicates)
     return rows
 
 
@@ -60,13 +63,16 @@ def list_matrix(task: Task, lists: pa.Table, where: str) -> np.ndarray:
     return matrix
 
 
-def main(data: str, lists: str, out: str) -> None:
-    """Write the rows and print NDCG@10 of each model over its seeds."""
+def main(name: str, data: str, lists: str) -> None:
+    """Enter NDCG@10 and its interval, means over seeds, by model and slice; popularity is among our own models."""
     table = metrics_table(peer_rows(Path(lists), Path(data)))
-    with writing(Path(out)) as temporary:
-        table.to_csv(temporary, index=False)
-    shown = table[table["metric"] == "ndcg@10"].groupby(["slice", "model", "features"], sort=False)["value"]
-    print(shown.agg(["mean", "min", "max", "count"]).round(4).to_string())
+    table = table[(table["metric"] == "ndcg@10") & (table["model"] != "popularity")]
+    found = json.loads(OUT.read_text()) if OUT.exists() else {}
+    found[name] = {model: {} for model in table["model"].unique()}
+    for (model, part), rows in table.groupby(["model", "slice"], sort=False)[["value", "low", "high"]]:
+        found[name][model][part] = rows.mean().round(4).to_dict()
+    with writing(OUT) as temporary:
+        temporary.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

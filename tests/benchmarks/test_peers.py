@@ -1,6 +1,7 @@
 """Peers: what they are given, what they give back, how they are judged. No peer needs to be installed."""
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -47,8 +48,9 @@ def test_a_task_has_what_is_liked_first_and_every_movie(folder: Path) -> None:
     assert task.content[1].tolist() == [4, 5, 6, 7, 8]
     assert task.likes().toarray().tolist() == [[1, 0], [1, 1], [1, 1]]
     assert list(zip(task.user_ids[task.user], task.movie_ids[task.movie], task.rating, strict=True)) == RATINGS["train"]
-    lists = run.lists_of(task, run.score_table(task, PEERS["popularity"], {}, 42), 2)
-    assert task.movie_ids[lists].tolist() == [[30, 40], [20, 40], [20, 40], [10, 30], [10, 30]]
+    lists = task.movie_ids[run.lists_of(task, run.score_table(task, PEERS["popularity"], {}, 42), 2)].tolist()
+    assert lists[0][0] == 30 and lists[3:] == [[10, 30], [10, 30]], "users without likes get what is popular"
+    assert not {10, 30} & {*lists[1], *lists[2]}, "what a user rated is left out"
 
 
 def test_a_peer_that_is_absent_or_diverges_is_a_row(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,13 +79,19 @@ def lists(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder / "peers.parquet"
 
 
-def test_lists_are_judged_as_our_own_and_as_worked_by_hand(folder: Path, lists: Path) -> None:
+def test_lists_are_judged_as_our_own_and_as_worked_by_hand(
+    folder: Path, lists: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = evaluate.peer_rows(lists, folder, k=4, replicates=5)
     assert all(tuple(row) == METRICS_COLUMNS and row["trainer"] == "peer" for row in rows)
     found = {(row["seed"], row["slice"], row["metric"]): (row["value"], row["n"]) for row in rows}
     # User 1 gets 60, 50, 40, 30 and likes 30; user 3 gets 60, 50, 40 and likes 40.
     assert found[1, "warm", "ndcg@4"] == (pytest.approx((1 / np.log2(5) + 1 / np.log2(4)) / 2), 2)
     assert found[2, "cold", "ndcg@4"] == (1, 1)
+    monkeypatch.setattr(evaluate, "OUT", folder / "peers.json")
+    evaluate.main("toy, random", str(folder), str(lists))
+    judged = json.loads(evaluate.OUT.read_text())["toy, random"]["by-content"]
+    assert judged["cold"] == {"value": 1, "low": 1, "high": 1} and judged["warm"]["value"] == 0.4653
 
 
 WRONG = [

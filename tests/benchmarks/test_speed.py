@@ -117,10 +117,10 @@ def test_both_sides_give_the_same_answer_and_another_is_noticed(
 
 @pytest.mark.usefixtures("one_thread")
 def test_operations_are_those_that_pytorch_counts_and_limits_are_measured(tmp_path: Path) -> None:
-    from utils.vectors import posters, synopses
+    from utils.vectors import posters, texts
 
     picture = posters.load_encoder(posters.DEFAULT, "cpu", cases.WEIGHTS, "float32").module
-    text = synopses.load_encoder(synopses.DEFAULT, "cpu", cases.WEIGHTS, "float32").module
+    text = texts.load_encoder(texts.DEFAULT, "cpu", cases.WEIGHTS, "float32").module
     text.set_attn_implementation("eager")  # PyTorch does not count the fused one on a CPU
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         picture(torch.zeros(1, 3, 224, 224))

@@ -16,7 +16,7 @@ from utils.handoff.parameters import ParameterError
 from utils.handoff.store import Store
 
 CONTACT = "reader@example.org"
-QUICK = Limits(attempts=3, connect=2, stall=0.5, deadline=1, back_off=0.01, longest_back_off=0.05, failures=4)
+QUICK = Limits(attempts=3, back_off=0.01, longest_back_off=0.05)
 
 
 class Hosts:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import Open
-from utils.etl import negative_sampling, workflow
+from utils.etl import workflow
 from utils.handoff.contract import LIKED
 from utils.handoff.manifest import HandOffError
 from utils.handoff.parameters import ParameterError
@@ -235,73 +235,14 @@ def test_hidden_ids_are_in_the_files_and_the_content_is_not_touched(
     assert same(dropped | {"movieId": plain["movieId"]}, plain)
 
 
-# Rows for ranking
-
-
-@pytest.fixture(scope="module")
-def drawn(train: pd.DataFrame) -> pd.DataFrame:
-    """Likes and negatives of ``train``, of which the last like occurs very often."""
-    table = pa.Table.from_pandas(train, preserve_index=False)
-    rows = negative_sampling.rank_rows(table, 3, half_life=1e-4, seed=1)
-    return rows.append_column(workflow.PLACE, pa.array(range(len(rows)))).to_pandas()
-
-
-def test_rows_for_ranking_have_the_codes_and_labels_of_train(
-    recipe: nvt.Workflow, store: Store, train: pd.DataFrame, drawn: pd.DataFrame
+def test_a_cluster_writes_the_same_files_and_hides_the_same_ids(
+    recipe: nvt.Workflow, store: Store, train: pd.DataFrame
 ) -> None:
-    known, encoded = encode(recipe, store, train), encode(recipe, store, drawn)
-    for name in ("userId", "movieId"):
-        codes = dict(zip(train[name], known[name].tolist(), strict=True))
-        assert encoded[name].tolist() == [codes[value] for value in drawn[name]]
-    assert encoded["movieId_duplicate"].tolist() == (drawn["movieId"] + workflow.RESERVED - 1).tolist()
-    assert encoded["label"].tolist() == (drawn["rating"] > LIKED).astype(float).tolist()
-    assert 0 < encoded["label"].sum() < len(drawn) / 3
-
-
-def test_copies_of_a_like_are_hidden_one_by_one_whatever_the_partitioning(
-    recipe: nvt.Workflow, store: Store, drawn: pd.DataFrame
-) -> None:
-    whole = encode(recipe, store, drawn, dropout=0.4)
-    assert same(whole, encode(recipe, store, drawn, dropout=0.4, part_size="1KB"))
-    hidden = whole["movieId"] == workflow.OUT_OF_VOCABULARY
-    assert 0.25 < hidden.mean() < 0.55
-    pairs = drawn.assign(hidden=hidden).query("rating > 3").groupby(["userId", "movieId"])["hidden"]
-    copies = pairs.agg(["size", "mean"]).sort_values("size").iloc[-1]
-    assert copies["size"] > 10 and 0.1 < copies["mean"] < 0.9
-
-
-def test_a_cluster_writes_the_same_files_and_hides_the_same_copies(
-    recipe: nvt.Workflow, store: Store, train: pd.DataFrame, drawn: pd.DataFrame
-) -> None:
-    alone = [encode(recipe, store, rows, dropout=0.4) for rows in (train, drawn)]
+    alone = encode(recipe, store, train, dropout=0.4)
     with cluster("local:1") as client:
         assert len(client.scheduler_info()["workers"]) == 1
-        there = [encode(recipe, store, rows, dropout=0.4, part_size="1KB") for rows in (train, drawn)]
-    assert all(same(*pair) for pair in zip(alone, there, strict=True))
-
-
-def test_a_temporary_file_is_a_file_only_inside(store: Store, ratings: pa.Table) -> None:
-    with workflow.temporary_file(store, ratings) as path:
-        found = pq.read_table(path)
-        assert found.drop_columns([workflow.PLACE]) == ratings
-        assert found[workflow.PLACE].to_pylist() == list(range(len(ratings)))
-        assert path.parent == store.folder
-    with pytest.raises(KeyError), workflow.temporary_file(store, ratings) as path:
-        raise KeyError
-    assert not path.exists()
-
-
-def test_an_older_folder_is_removed_with_its_entry(store: Store) -> None:
-    for name in ("rank-hugectr", "train-hugectr"):
-        store.path(name).mkdir()
-        (store.path(name) / "part_0.parquet").touch()
-        store.record(name, rows=0)
-    store.forget("rank-hugectr")
-    assert not store.path("rank-hugectr").exists() and sorted(store.manifest()) == ["train-hugectr"]
-    store.need("train-hugectr")
-    with pytest.raises(HandOffError, match="rank-hugectr does not exist. Run 06-ETL-with-NVTabular.ipynb first"):
-        store.need("rank-hugectr")
-    store.forget("rank-hugectr")
+        there = encode(recipe, store, train, dropout=0.4, part_size="1KB")
+    assert same(alone, there)
 
 
 def test_how_valid_was_split_is_in_the_manifest(open_for: Open, ratings: pa.Table) -> None:
@@ -378,7 +319,6 @@ def test_files_are_listed_by_number(tmp_path: Path) -> None:
 
 def check(**given: object) -> None:
     default = {"DASK_SCHEDULER": None, "PART_SIZE": "32MB", "MOVIE_ID_DROPOUT": 0.2}
-    default |= {"OBJECTIVE": "both", "NEGATIVES": 8, "HALF_LIFE": "auto"}
     workflow.check_parameters(*(default | given).values())
 
 
@@ -388,8 +328,6 @@ def check(**given: object) -> None:
         ("DASK_SCHEDULER", [None, "local:1", "local:16", "tcp://10.0.0.1:8786"]),
         ("PART_SIZE", ["32MB", "1GB", "64 MiB", "1000B"]),
         ("MOVIE_ID_DROPOUT", [0]),
-        ("OBJECTIVE", ["like", "rank", "both"]),
-        ("HALF_LIFE", ["auto", None, 30, 0.5]),
     ],
 )
 def test_parameters_that_can_be_used(name: str, values: list[object]) -> None:
@@ -411,13 +349,6 @@ def test_parameters_that_can_be_used(name: str, values: list[object]) -> None:
             'must be a size such as "32MB".',
         ),
         ("MOVIE_ID_DROPOUT", [1.0, -0.1, "0.2", None], "must be a number of 0 or more and less than 1."),
-        ("OBJECTIVE", ["click"], "is not known. Choose one of: 'like', 'rank', 'both'."),
-        ("NEGATIVES", [0, 1.5], "must be a whole number of at least 1."),
-        (
-            "HALF_LIFE",
-            [0, -1.0, float("nan"), float("inf"), True, "30", "none", [30]],
-            'must be "auto", None (likes do not age) or a number of days above 0.',
-        ),
     ],
 )
 def test_parameters_that_are_refused(name: str, values: list[object], wanted: str) -> None:

@@ -8,99 +8,84 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from utils.handoff.contract import FLAGS
 from utils.handoff.parameters import ParameterError
 from utils.metrics import bootstrap, click, significance
-from utils.metrics.click import EvaluationError
+from utils.metrics.checks import EvaluationError
+from utils.metrics.click import Rated
 
 
-def clicks(seed: int, users: int = 60, each: int = 20) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return user, label and a score that knows a little of the label."""
+def clicks(seed: int, users: int = 60, each: int = 20, movies: int = 500) -> tuple[Rated, np.ndarray]:
+    """Return rows and a score that knows a little of the label."""
     generator = np.random.default_rng(seed)
     user = np.repeat(np.arange(users) * 7 + 3, each)
     label = (generator.random(len(user)) < 0.5).astype(np.float32)
-    return user, label, label + generator.normal(0, 1.5, len(user))
+    return Rated(user, generator.integers(0, movies, len(user)), label), label + generator.normal(0, 1.5, len(user))
 
 
 def noisy(score: np.ndarray, seed: int, scale: float) -> np.ndarray:
     return (score + np.random.default_rng(seed).normal(0, scale, len(score))).astype(np.float32)
 
 
-# --- p-values and Holm
+# Holm
 
 
-def test_p_value_by_hand():
-    # 99 replicates of which 4 are not above 0: 2 * (4 + 1) / 100.
-    assert bootstrap.p_value(np.r_[np.full(95, 0.1), np.full(3, -0.1), 0]) == pytest.approx(0.1)
-    assert bootstrap.p_value(np.full(999, 0.1)) == bootstrap.p_value(np.full(999, -0.1)) == pytest.approx(0.002)
-    assert bootstrap.p_value(np.zeros(99)) == 1
-    assert bootstrap.p_value([np.nan, 0.1]) == 1
-    assert np.isnan(bootstrap.p_value([np.nan]))
-
-
-def test_centred_interval():
-    low, high = bootstrap.interval(np.linspace(1, 3, 1001), centre=0.5)
-    assert (low, high) == (0, pytest.approx(0.5 + 0.95))
-
-
-def test_holm_by_hand():
+def test_holm_by_hand() -> None:
     # Sorted 0.01, 0.02, 0.03, 0.3 times 4, 3, 2, 1: 0.04, 0.06, 0.06, 0.3.
     assert significance.holm([0.02, 0.3, 0.01, 0.03]) == pytest.approx([0.06, 0.3, 0.04, 0.06])
     # The third product, 0.04, is below the second, 0.08, and must not overtake it; 1.5 is cut to 1.
     assert significance.holm([0.01, 0.04, 0.04]) == pytest.approx([0.03, 0.08, 0.08])
     assert significance.holm([0.5, 0.9, 0.9]) == pytest.approx([1, 1, 1])
-    assert significance.holm([]).shape == (0,)
-
-
-def test_holm_leaves_out_what_has_no_p_value():
     assert significance.holm([np.nan, 0.01, 0.04]) == pytest.approx([np.nan, 0.02, 0.04], nan_ok=True)
+    assert significance.holm([]).shape == (0,)
+    with pytest.raises(EvaluationError, match=r"p_values\[1\] is 1.2: a p-value is between 0 and 1"):
+        significance.holm([0.1, 1.2])
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
-def test_holm_is_between_the_value_and_bonferroni_and_keeps_the_order(values):
+def test_holm_is_between_the_value_and_bonferroni_and_keeps_the_order(values: list[float]) -> None:
     corrected = significance.holm(values)
     assert (corrected >= np.array(values)).all()
     assert (corrected <= np.minimum(np.array(values) * len(values), 1)).all()
     assert (np.diff(corrected[np.argsort(values, kind="stable")]) >= 0).all()
 
 
-def test_holm_refuses_what_is_no_p_value():
-    with pytest.raises(EvaluationError, match=r"p_values\[1\] is 1.2: a p-value is between 0 and 1"):
-        significance.holm([0.1, 1.2])
+# Paired differences
 
 
-# --- paired differences
-
-
-def test_the_difference_is_the_mean_over_seeds_on_shared_resamples():
-    user, label, score = clicks(0)
+def test_the_difference_is_the_mean_over_seeds_on_shared_resamples_of_users_and_movies() -> None:
+    rated, score = clicks(0)
     ids = [noisy(score, seed, 0.5) for seed in (1, 2)]
-    better = [noisy(score + 0.4 * label, seed, 0.5) for seed in (3, 4)]
-    table = significance.paired_differences(user, label, {"ids": ids, "ids+text": better}, replicates=50, seed=9)
+    better = [noisy(score + 0.4 * rated.label, seed, 0.5) for seed in (3, 4)]
+    table = significance.paired_differences(rated, {"ids": ids, "ids+text": better}, replicates=50, seed=9)
     assert tuple(table.columns) == significance.COLUMNS
     row = table.iloc[0]
-    assert (row.features, row.seeds, row.n) == ("ids+text", 2, len(user))
-    expected = np.mean([click.auc(label, b) - click.auc(label, a) for a, b in zip(ids, better, strict=True)])
+    assert (row.features, row.seeds, row.n) == ("ids+text", 2, len(score))
+    expected = np.mean(
+        [click.auc(rated.label, b) - click.auc(rated.label, a) for a, b in zip(ids, better, strict=True)]
+    )
     assert row.difference == pytest.approx(expected)
-    # The same by repeating rows, one resample of users for both seeds and both sets.
-    code = np.unique(user, return_inverse=True)[1]
+    # The same by repeating rows: one resample of users and movies for both seeds and both sets.
+    user, movie = (np.unique(side, return_inverse=True)[1] for side in (rated.user, rated.movie))
     replicated = []
-    for counts in bootstrap.resamples(60, 50, 9):
-        rows = np.repeat(np.arange(len(user)), counts[code])
-        aucs = [[click.auc(label[rows], s[rows]) for s in scores] for scores in (better, ids)]
+    for of_user, of_movie in bootstrap.two_way(60, movie.max() + 1, 50, 9):
+        rows = np.repeat(np.arange(len(user)), of_user[user] * of_movie[movie])
+        aucs = [[click.auc(rated.label[rows], s[rows]) for s in scores] for scores in (better, ids)]
         replicated.append(np.mean(aucs[0]) - np.mean(aucs[1]))
     assert (row.low, row.high) == pytest.approx(bootstrap.interval(replicated))
     assert row.p == pytest.approx(bootstrap.p_value(replicated))
 
 
-def test_what_helps_is_found_and_what_does_not_is_not():
-    user, label, score = clicks(1, users=150)
+def test_what_helps_is_found_and_what_does_not_is_not() -> None:
+    rated, score = clicks(1, users=150)
+    told = score + 0.3 * rated.label
     scores = {
         "ids": [noisy(score, 1, 0.3), noisy(score, 2, 0.3)],
-        "ids+genres": [noisy(score + 0.3 * label, 3, 0.3), noisy(score + 0.3 * label, 4, 0.3)],
+        "ids+genres": [noisy(told, 3, 0.3), noisy(told, 4, 0.3)],
         "ids+genres(random)": [noisy(score, 5, 0.3), noisy(score, 6, 0.3)],
         "ids+copy": [noisy(score, 1, 0.3), noisy(score, 2, 0.3)],
     }
-    table = significance.paired_differences(user, label, scores, replicates=500).set_index("features")
+    table = significance.paired_differences(rated, scores, replicates=500).set_index("features")
     assert list(table.index) == ["ids+genres", "ids+genres(random)", "ids+copy"]
     helped, random, copy = table.loc["ids+genres"], table.loc["ids+genres(random)"], table.loc["ids+copy"]
     assert 0 < helped.low < helped.difference < helped.high
@@ -109,30 +94,30 @@ def test_what_helps_is_found_and_what_does_not_is_not():
     assert (copy.difference, copy.low, copy.high, copy.p, copy.p_holm) == (0, 0, 0, 1, 1)
 
 
-def test_pairing_makes_the_interval_narrower_than_that_of_either_model():
-    user, label, score = clicks(2, users=100)
-    scores = {"ids": [score], "ids+text": [score + 0.1 * label]}
-    row = significance.paired_differences(user, label, scores, replicates=200).iloc[0]
-    shared = {"trainer": "torch", "model": "seed", "seed": 1, "split": "random", "slice": "warm"}
-    alone = click.evaluate(user, label, score, **shared, features="ids", probabilities=False)[0]
-    assert row.high - row.low < (alone["high"] - alone["low"]) / 2
+def test_pairing_makes_the_interval_narrower_than_that_of_either_model() -> None:
+    rated, score = clicks(2, users=100)
+    row = significance.paired_differences(rated, {"ids": [score], "text": [score + 0.1 * rated.label]}, replicates=200)
+    shared = {"trainer": "torch", "model": "seed", "seed": 1, "split": "random", "slice": "warm", "features": "ids"}
+    alone = click.evaluate(rated, score, shared, probabilities=False)[0]
+    assert row["high"][0] - row["low"][0] < (alone["high"] - alone["low"]) / 2
 
 
-def test_p_values_are_even_where_nothing_differs():
+def test_p_values_are_rather_too_large_where_nothing_differs() -> None:
     below = 0
     for seed in range(100):
-        user, label, score = clicks(seed, users=40, each=10)
+        rated, score = clicks(seed, users=40, each=10, movies=40)
         scores = {"ids": [noisy(score, 2 * seed, 0.5)], "ids+text": [noisy(score, 2 * seed + 1, 0.5)]}
-        below += significance.paired_differences(user, label, scores, replicates=100).p[0] < 0.2
-    assert 8 <= below <= 34
+        below += significance.paired_differences(rated, scores, replicates=100).p[0] < 0.2
+    assert 1 <= below <= 25
 
 
-def test_one_class_gives_nan_and_an_empty_slice_too():
-    table = significance.paired_differences(np.array([1, 2]), np.ones(2), {"ids": [np.ones(2)], "a": [np.ones(2)]})
+@pytest.mark.parametrize("rows", [0, 2])
+def test_one_class_and_an_empty_slice_give_nan(rows: int) -> None:
+    alone = np.ones(rows)
+    rated = Rated(np.arange(rows), np.arange(rows), alone)
+    table = significance.paired_differences(rated, {"ids": [alone], "a": [alone]}, replicates=3)
+    assert table.n[0] == rows
     assert np.isnan(table.loc[0, ["difference", "low", "high", "p", "p_holm"]].astype(float)).all()
-    empty = np.zeros(0)
-    table = significance.paired_differences(empty, empty, {"ids": [empty], "a": [empty]}, replicates=3)
-    assert table.n[0] == 0 and np.isnan(table.p[0])
 
 
 @pytest.mark.parametrize(
@@ -145,25 +130,48 @@ def test_one_class_gives_nan_and_an_empty_slice_too():
         ({"ids": [[1, 2]], "a": [[1]]}, "Scores 0 of 'a': Shapes .* differ"),
     ],
 )
-def test_refusals(scores, message):
+def test_refusals(scores: dict[str, list], message: str) -> None:
     arrays = {name: [np.array(score, float) for score in of_seeds] for name, of_seeds in scores.items()}
+    rated = Rated(np.array([1, 2]), np.array([1, 2]), np.array([0, 1]))
     with pytest.raises(EvaluationError, match=message):
-        significance.paired_differences(np.array([1, 2]), np.array([0, 1]), arrays)
-
-
-def test_replicates_must_be_whole():
+        significance.paired_differences(rated, arrays)
     with pytest.raises(ParameterError, match="replicates=0 must be a whole number of at least 1"):
-        significance.paired_differences(np.array([1]), np.array([1]), {"ids": [np.ones(1)]}, replicates=0)
+        significance.paired_differences(rated, arrays, replicates=0)
 
 
-# --- slices
+# Means of what each user has
 
 
-FEATURES = pa.table({"movieId": [10, 20, 50, 60], "has_poster": [True, True, True, False], "has_text": [True] * 4})
+def test_paired_means_by_hand() -> None:
+    users = np.array([3, 5, 8])
+    values = {"popularity": [(users, np.array([0.0, 0.5, 1.0]))], "ours": [(users, np.array([0.5, 0.5, 0.8]))]}
+    (row,) = significance.paired_means(values, "popularity").to_dict("records")
+    assert row["features"] == "ours" and row["n"] == 3 and row["seeds"] == 1
+    assert row["difference"] == pytest.approx(0.1) and row["low"] <= 0.1 <= row["high"]
+    assert row["low"] >= -0.2 and row["high"] <= 0.5, "a resampled mean lies between the least and the greatest"
+    values["text"] = [(users + 1, np.ones(3))]
+    with pytest.raises(EvaluationError, match="'text' has values of other users than 'popularity'"):
+        significance.paired_means(values, "popularity")
+
+
+def test_paired_means_sees_what_is_always_there_and_not_what_is_not() -> None:
+    generator = np.random.default_rng(0)
+    users, base = np.arange(300), generator.uniform(size=300)
+    better, noise = base + generator.normal(0.1, 0.2, 300), base + generator.normal(0, 0.2, 300)
+    values = {"ids": [(users, base)] * 2, "better": [(users, better)] * 2, "noise": [(users, noise)] * 2}
+    found = significance.paired_means(values, "ids").set_index("features")
+    assert found.loc["better", "low"] > 0 and found.loc["better", "p_holm"] < 0.05
+    assert found.loc["noise", "low"] < 0 < found.loc["noise", "high"]
+
+
+# Slices
+
+_THERE = dict.fromkeys(FLAGS.values(), [True] * 4) | {"has_poster": [True, True, True, False]}
+FEATURES = pa.table({"movieId": [10, 20, 50, 60]} | _THERE)
 
 
 @pytest.mark.parametrize("kind", [pa.table, pl.DataFrame, pd.DataFrame])
-def test_slices_by_hand(kind):
+def test_slices_by_hand(kind) -> None:
     # Movie 10 has 6 ratings in train, movie 20 has 5, movie 30 has 1, movie 40 none. User 9 is new.
     train = kind({"userId": [1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6], "movieId": [10] * 6 + [20] * 5 + [30]})
     valid = kind({"userId": [1, 9, 1, 9, 6], "movieId": [10, 20, 30, 40, 5]})
@@ -184,36 +192,5 @@ def test_slices_by_hand(kind):
     without = significance.part_masks("valid", raw | {"train": empty}, FEATURES)
     assert list(without) == ["warm", "new users"] and without["new users"].all()
     assert significance.part_masks("cold", raw | {"cold": empty}, FEATURES) == {}
-
-
-def test_few_must_be_whole():
     with pytest.raises(ParameterError, match="few=0 must be a whole number of at least 1"):
-        significance.part_masks("valid", {}, {}, few=0)
-
-
-# --- means of what each user has
-
-
-def test_paired_means_by_hand():
-    users = np.array([3, 5, 8])
-    values = {"popularity": [(users, np.array([0.0, 0.5, 1.0]))], "ours": [(users, np.array([0.5, 0.5, 0.8]))]}
-    (row,) = significance.paired_means(values, "popularity").to_dict("records")
-    assert row["features"] == "ours" and row["n"] == 3 and row["seeds"] == 1
-    assert row["difference"] == pytest.approx(0.1) and row["low"] <= 0.1 <= row["high"]
-    assert row["low"] >= -0.2 and row["high"] <= 0.5, "a resampled mean lies between the least and the greatest"
-
-
-def test_paired_means_sees_what_is_always_there_and_not_what_is_not():
-    generator = np.random.default_rng(0)
-    users, base = np.arange(300), generator.uniform(size=300)
-    better, noise = base + generator.normal(0.1, 0.2, 300), base + generator.normal(0, 0.2, 300)
-    values = {"ids": [(users, base)] * 2, "better": [(users, better)] * 2, "noise": [(users, noise)] * 2}
-    found = significance.paired_means(values, "ids").set_index("features")
-    assert found.loc["better", "low"] > 0 and found.loc["better", "p_holm"] < 0.05
-    assert found.loc["noise", "low"] < 0 < found.loc["noise", "high"]
-
-
-def test_paired_means_of_other_users_are_refused():
-    values = {"ids": [(np.array([1, 2]), np.ones(2))], "text": [(np.array([1, 3]), np.ones(2))]}
-    with pytest.raises(EvaluationError, match="'text' has values of other users than 'ids'"):
-        significance.paired_means(values, "ids")
+        significance.part_masks("valid", raw, FEATURES, few=0)

@@ -193,3 +193,14 @@ def test_nothing_liked_is_refused() -> None:
     train = replace(tastes(), liked=np.zeros(len(tastes().user), bool))
     with pytest.raises(BaselineError, match="Nobody likes anything in train"):
         list_model.fit(train, CONTENT, held(train), 1)
+
+
+def test_users_without_ratings_change_nothing() -> None:
+    train = tastes(users=300)
+    spread = replace(train, user=train.user * 3 + 1, n_users=1000)
+    for fitted in (
+        lambda given: list_model.fit(given, CONTENT, held(given), 1),
+        lambda given: list_model.ease_alone(given, held(given), 1),
+    ):
+        one, other = fitted(train), fitted(spread)
+        assert all(np.array_equal(getattr(one, name), getattr(other, name)) for name in vars(one))

@@ -9,7 +9,8 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from tests.plots.conftest import png, words
 from utils.handoff import contract
-from utils.model.architectures import FEATURE_SETS, MODELS, Inputs
+from utils.model.architectures import MODELS, Inputs
+from utils.model.feature_sets import parse
 from utils.plots import graphs, style
 from utils.plots.style import PlotError
 
@@ -50,7 +51,7 @@ def test_nodes_of_one_kind_in_a_row_share_a_box():
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("features", [FEATURE_SETS[0], FEATURE_SETS[-1]])
+@pytest.mark.parametrize("features", [parse("ids"), parse("ids+genres+facts+poster+text")])
 def test_the_models_of_the_series_are_legible(inputs: Inputs, model: str, features: str):
     graph = MODELS[model](inputs, features)
     figure = graphs.graph_drawing(*graph.drawing(), title=graph.name)

@@ -7,28 +7,27 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
 
-from tests.fakes.facts import movie_facts
+from tests.conftest import FULL, SETS
 from tests.places import CACHE
-from tests.study.test_study import COLD, GENRES, MOVIES, NAMES, encode, fit_here, rated
+from tests.study import toy
+from tests.study.toy import COLD, GENRES, MOVIES, NAMES
 from utils.etl.workflow import OUT_OF_VOCABULARY
-from utils.features import drift, facts, feature_store, imputation, pca, reductions
-from utils.handoff.contract import ARTEFACTS, BLOCKS, FACT_LISTS
+from utils.features import drift, feature_store, imputation, pca, reductions
+from utils.handoff.contract import ARTEFACTS, BLOCKS
 from utils.handoff.parameters import ParameterError
 from utils.handoff.store import HandOffError, Store, open_store
-from utils.model.frozen_table import content_table
+from utils.model.feature_sets import parse
 from utils.model.training import fit
-from utils.recommend.new_movie import ENCODED, Audience, Encoders, NewcomerError, NewMovie, audience
-from utils.study import objectives
+from utils.recommend.new_movie import Audience, Encoders, NewcomerError, NewMovie, audience
+from utils.study.data import StudyData
 from utils.study.study import Study
 from utils.vectors import posters, texts
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-FULL = "ids+genres+facts+poster+text"
 PLOTS = ["A robot falls in love on Mars.", "A cowboy rides home.", "Two lawyers argue over an inheritance."]
 
 
@@ -48,23 +47,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     def opened(artefact: str) -> Store:
         return open_store(folder, "toy", 42, ARTEFACTS[artefact].notebook)
 
-    ratings = rated(0, MOVIES[:24], 15)
-    parts = {"train": ratings.slice(60), "valid": ratings.slice(0, 60), "cold": rated(1, COLD, 3)}
-    none = pa.nulls(len(MOVIES), pa.string())
-    movies = {"movieId": MOVIES, "title": [f"Movie {m}" for m in MOVIES], "genres": GENRES, "imdbId": none}
-    movies |= {"year": pa.array([1970 + m for m in MOVIES.tolist()], pa.int16()), "tmdbId": pa.nulls(30, pa.int64())}
-    opened("train").write("movies_converted", pa.table(movies))
-    for name, table in parts.items():
-        opened("train").write(name, table)
-        encode(opened("movie_codes"), name, table)
+    toy.write(opened, toy.ratings())
     _encode_content(opened)
-    codes = pa.table({"movieId": MOVIES, "code": np.where(MOVIES < 25, MOVIES + 2, 2), "content_code": MOVIES + 2})
-    rows = {"userId": 23, "movieId": 27, "genres": 6, "movieId_duplicate": 33}
-    opened("movie_codes").write("movie_codes", codes, metadata={"rows": rows, "most_genres": 2})
-    categories = opened("movie_codes").path("workflow-hugectr") / "categories"
-    categories.mkdir(parents=True)
-    for column, values in {"userId": list(range(1, 21)), "genres": NAMES}.items():
-        pq.write_table(pa.table({column: values}), categories / f"unique.{column}.parquet")
     return opened("metrics")
 
 
@@ -85,13 +69,11 @@ def _encode_content(opened: Callable[[str], Store]) -> None:
     reading = opened("text_embeddings")
     found = texts.encode_synopses(reading, enriched, text, 8, movies=movies, template=texts.TEMPLATE)
     reading.write("text_embeddings", *found.hand_off())
-    opened("movie_facts").write("movie_facts", movie_facts(MOVIES))
     making = opened("feature_store")
-    tables = {block: making.read(f"{block}_embeddings") for block in ENCODED}
+    tables = {block: making.read(f"{block}_embeddings") for block in BLOCKS}
     known = np.unique(making.read("train")["movieId"].to_numpy())
     measured = {block: feature_store.reduce(table, MOVIES, known, 5) for block, table in tables.items()}
-    made_by = {block: making.metadata(f"{block}_embeddings") for block in ENCODED}
-    measured["facts"] = feature_store.reduce_facts(making.read("movie_facts"), known, 4)
+    made_by = {block: making.metadata(f"{block}_embeddings") for block in BLOCKS}
     filled = imputation.fill(measured, MOVIES, known, "neighbour")
     reductions.write(making, {block: part.reduction for block, part in measured.items()})
     described = drift.describe(filled, MOVIES, made_by) | {"imputation": "neighbour"}
@@ -107,13 +89,15 @@ def _text(device: str) -> texts.TextEncoder:
 
 
 @pytest.fixture(scope="module")
-def study(store: Store) -> Study:
-    features, codes = store.read("feature_store"), store.read("movie_codes")
-    content, settings = content_table(features, codes), objectives.settings("like", 3, 1, 64, 0.02)
-    movies = store.read("movies_converted")
-    opened = Study.open(store, movies, features, codes, content, settings, "torch", fit_here)
+def data(store: Store) -> StudyData:
+    opened = toy.open_data(store, store.read("feature_store"))
     opened.user_codes[-1] = OUT_OF_VOCABULARY  # As if user 20 had come after train.
     return opened
+
+
+@pytest.fixture(scope="module")
+def study(data: StudyData) -> Study:
+    return Study(data, replace(toy.SETTINGS, epochs=3, learning_rate=0.02), "torch", toy.fit_here)
 
 
 @pytest.fixture(scope="module")
@@ -123,51 +107,48 @@ def encoders(store: Store) -> Encoders:
 
 @pytest.fixture(scope="module")
 def twin(study: Study) -> fit.Twin:
-    return study.run("multimodal", FULL, 1).twin
+    return study.run("multimodal", FULL, 1).run.twin
 
 
 def as_new(store: Store, movie: int) -> NewMovie:
-    """Return a movie of the catalogue as if only its poster file, text and facts were known."""
-    path, known = poster_of(movie), movie_facts(np.array([movie])).to_pylist()[0]
+    """Return a movie of the catalogue as if only its poster file and facts were known."""
+    path = poster_of(movie)
     return NewMovie(
         title=f"Movie {movie}",
         synopsis=synopsis_of(movie),
         poster=path and store.folder / path,
         genres=GENRES[movie - 1],
-        **{name: known[name] for name in (*FACT_LISTS, "year", "runtime")},
+        year=1970 + movie,
     )
 
 
-def test_the_row_is_the_one_that_the_movie_has_in_the_frozen_table(store: Store, study: Study, encoders: Encoders):
+def test_the_row_is_the_one_that_the_movie_has_in_the_frozen_table(store: Store, data: StudyData, encoders: Encoders):
     for movie in [*COLD.tolist(), 1, 9, 14]:
         row = encoders.content(as_new(store, movie))
-        np.testing.assert_allclose(row, study.content.vectors[movie + 2], atol=1e-5)
-        assert row.dtype == np.float32 and row[-3:].tolist() == [movie % 11 > 0, movie % 7 > 0, movie % 9 > 0]
-    assert (np.linalg.norm(np.diff(study.content.vectors[[m + 2 for m in COLD]], axis=0), axis=1) > 0.01).all()
+        np.testing.assert_allclose(row, data.content.vectors[movie + 2], atol=1e-5)
+        assert row.dtype == np.float32 and row[-2:].tolist() == [movie % 7 > 0, movie % 9 > 0]
+    assert (np.linalg.norm(np.diff(data.content.vectors[[m + 2 for m in COLD]], axis=0), axis=1) > 0.01).all()
 
 
-def test_nothing_is_fitted_again(store: Store, study: Study, monkeypatch: pytest.MonkeyPatch):
+def test_nothing_is_fitted_again(store: Store, data: StudyData, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delattr(pca, "fit")
-    monkeypatch.delattr(facts, "fit")
     row = Encoders.open(store, CACHE, "cpu").content(as_new(store, 26))
-    np.testing.assert_allclose(row, study.content.vectors[28], atol=1e-5)
+    np.testing.assert_allclose(row, data.content.vectors[28], atol=1e-5)
 
 
 @pytest.mark.parametrize("missing", feature_store.MISSING)
 def test_a_movie_without_content_has_what_05_puts_into_gaps(encoders: Encoders, missing: str):
     row = replace(encoders, missing=missing).content(NewMovie("A title is enough"))
-    centres = np.hstack([encoders.reductions[block].centre for block in ENCODED])
-    known = encoders.reductions["facts"]
-    unknown = [float(name == "year unknown") for name in known.columns]
-    assert row.tolist() == [*unknown, *centres * (missing != "zero"), 0, 0, 0]
+    centres = [encoders.reductions[block].centre for block in BLOCKS]
+    assert row.tolist() == [*np.hstack(centres) * (missing != "zero"), 0, 0]
 
 
-def test_scores_are_those_of_the_model_for_the_same_movie_without_ratings(store, study, encoders, twin):
-    every = fit.catalogue_scorer(twin, study.catalogue.codes)(study.user_codes)
+def test_scores_are_those_of_the_model_for_the_same_movie_without_ratings(store, data, encoders, twin):
+    every = fit.catalogue_scorer(twin, data.catalogue.codes)(data.user_codes)
     before = {name: value.clone() for name, value in twin.state_dict().items()}
     for movie in COLD.tolist():
-        assert study.catalogue.codes["movieId"][movie - 1] == OUT_OF_VOCABULARY
-        found = audience(study, twin, encoders, as_new(store, movie))
+        assert data.catalogue.codes["movieId"][movie - 1] == OUT_OF_VOCABULARY
+        found = audience(data, twin, encoders, as_new(store, movie))
         np.testing.assert_allclose(found.users["score"], every[:, movie - 1], atol=1e-5)
         assert found.users["userId"].tolist() == list(range(1, 21))
         assert found.users["in_train"].tolist() == [True] * 19 + [False]
@@ -181,18 +162,17 @@ def test_scores_are_those_of_the_model_for_the_same_movie_without_ratings(store,
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_facts_poster_text_and_genres_each_change_the_scores(store, study, encoders, twin):
+def test_poster_text_and_genres_each_change_the_scores(store, data, encoders, twin):
     movie = as_new(store, 26)
-    own = audience(study, twin, encoders, movie).users["score"]
-    others = {"poster": store.folder / poster_of(1), "synopsis": PLOTS[0], "genres": ["Drama"], "year": 1931}
-    for changed in ({name: value} for name, value in others.items()):
-        other = audience(study, twin, encoders, replace(movie, **changed)).users["score"]
+    own = audience(data, twin, encoders, movie).users["score"]
+    for changed in ({"poster": store.folder / poster_of(1)}, {"synopsis": PLOTS[0]}, {"genres": ["Drama"]}):
+        other = audience(data, twin, encoders, replace(movie, **changed)).users["score"]
         assert (other - own).abs().max() > 1e-4, changed
 
 
-def test_a_model_without_content_gives_every_new_movie_the_same_audience(store, study, encoders):
-    twin = study.run("multimodal", "ids", 1).twin
-    one, other = (audience(study, twin, encoders, as_new(store, movie)).users for movie in (25, 26))
+def test_a_model_without_content_gives_every_new_movie_the_same_audience(store, data, study, encoders):
+    twin = study.run("multimodal", SETS[0], 1).run.twin
+    one, other = (audience(data, twin, encoders, as_new(store, movie)).users for movie in (25, 26))
     assert one.equals(other)
 
 
@@ -229,14 +209,14 @@ def test_a_poster_that_is_none(encoders: Encoders, tmp_path: Path):
             encoders.content(NewMovie("New", poster=path))
 
 
-def test_genres_that_the_model_does_not_know(study, encoders, twin):
+def test_genres_that_the_model_does_not_know(data, encoders, twin):
     with pytest.raises(ParameterError, match="'Westren' is not known to the model. It knows Comedy, Drama, War"):
-        audience(study, twin, encoders, NewMovie("New", genres=["Westren"]))
+        audience(data, twin, encoders, NewMovie("New", genres=["Westren"]))
     with pytest.raises(ParameterError, match="3 were given, the model reads at most 2"):
-        audience(study, twin, encoders, NewMovie("New", genres=NAMES))
+        audience(data, twin, encoders, NewMovie("New", genres=NAMES))
 
 
-def test_a_model_of_other_content(study, encoders):
-    shuffled = study.run("multimodal", f"{FULL}(shuffled)", 1).twin
-    with pytest.raises(NewcomerError, match="other content than the study's"):
-        audience(study, shuffled, encoders, NewMovie("New"))
+def test_a_model_of_other_content(data, study, encoders):
+    shuffled = study.run("multimodal", parse(f"{FULL}(shuffled)"), 1).run.twin
+    with pytest.raises(NewcomerError, match="other content than this one's"):
+        audience(data, shuffled, encoders, NewMovie("New"))

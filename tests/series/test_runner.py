@@ -223,6 +223,18 @@ def test_files_that_parameters_name_are_watched_and_the_data_folder_is_not(root:
     assert undone(root, **given) == ["02"]
 
 
+def test_a_file_below_the_home_folder_is_watched_with_the_ids_beside_it(root: Path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(root))
+    for name in ("v.npy", "v.ids.txt", "other.ids.txt"):
+        (root / name).write_text("1")
+    given = {"STORY": "~/v.npy"}
+    assert runner.run_all(given, root) == 1
+    (root / "other.ids.txt").write_text("1\n2")
+    assert undone(root, **given) == []
+    (root / "v.ids.txt").write_text("2\n1")
+    assert undone(root, **given) == ["02"]
+
+
 # Failures
 
 

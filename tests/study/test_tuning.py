@@ -6,84 +6,85 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.study.test_study import movies, study  # noqa: F401
+from tests.conftest import FULL, SETS, Open
+from tests.study import toy
 from utils.etl.workflow import OUT_OF_VOCABULARY
 from utils.handoff.parameters import ParameterError
-from utils.model.training.fit import Settings
+from utils.model.feature_sets import parse
+from utils.model.training.fit import Split
 from utils.study import tuning
 from utils.study.study import Study
+from utils.study.tuning import Parts
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+IDS, GENRES = SETS[:2]
 
 
-def pairs(split) -> set[tuple[int, int]]:
+def pairs(split: Split) -> set[tuple[int, int]]:
     return set(zip(split.codes["userId"].tolist(), split.codes["movieId_duplicate"].tolist(), strict=True))
 
 
-def test_the_parts_are_train_and_do_not_overlap(study: Study) -> None:  # noqa: F811
-    parts = tuning.carve(study, 1)
-    train = pairs(study.splits["train"])
-    fit, warm, cold = pairs(parts.fit["like"]), pairs(parts.warm), pairs(parts.cold)
-    assert fit | warm | cold == train and len(fit) + len(warm) + len(cold) == len(train)
-    assert warm and cold
-    held_movies = {movie for _, movie in cold}
-    assert not held_movies & {movie for _, movie in fit | warm}, "a cold movie has no rating left"
+def test_the_parts_are_train_and_do_not_overlap(study: Study) -> None:
+    parts = Parts.of(study.data, 1)
+    fit, warm, cold = pairs(parts.fit), pairs(parts.warm), pairs(parts.cold)
+    assert fit | warm | cold == pairs(study.data.splits["train"])
+    assert len(fit) + len(warm) + len(cold) == len(study.data.splits["train"]) and warm and cold
+    assert not {movie for _, movie in cold} & {movie for _, movie in fit | warm}, "a cold movie has no rating left"
     assert set(parts.cold.codes["movieId"].tolist()) == {OUT_OF_VOCABULARY}
-    rank = pairs(parts.fit["rank"])
-    assert not rank & (warm | cold) and not held_movies & {movie for _, movie in rank}
+    known = {movie for _, movie in fit}
+    for part in (parts.warm, parts.cold):
+        codes = zip(part.codes["movieId"].tolist(), part.codes["movieId_duplicate"].tolist(), strict=True)
+        assert all((code == OUT_OF_VOCABULARY) == (movie not in known) for code, movie in codes)
+    whole = study.data.biases()
+    for column in ("userId", "movieId"):
+        assert not np.allclose(parts.start[column], whole[column]), "biases of the rest alone"
 
 
-def test_movies_unknown_to_the_fitted_part_have_no_id(study: Study) -> None:  # noqa: F811
-    parts = tuning.carve(study, 1)
-    fitted = set(parts.fit["like"].codes["movieId_duplicate"].tolist())
-    codes = parts.recommender.catalogue.codes
-    for content, code in zip(codes["movieId_duplicate"].tolist(), codes["movieId"].tolist(), strict=True):
-        assert (code == OUT_OF_VOCABULARY) == (content not in fitted)
+def test_the_latest_ratings_are_set_aside_where_valid_is_the_latest(study: Study) -> None:
+    time = study.data.raw["train"]["timestamp"].to_numpy()
+    late, cold = tuning.held_out(replace(study.data, split_name="temporal"), 1)
+    assert np.array_equal(late, (time > np.quantile(time, 0.9)) & ~cold) and late.any()
+    assert np.array_equal(tuning.held_out(study.data, 1)[1], cold)
 
 
-def test_the_latest_ratings_are_set_aside_where_valid_is_the_latest(study: Study) -> None:  # noqa: F811
-    study.split_name = "temporal"
-    parts = tuning.carve(study, 1)
-    time = study.raw["train"]["timestamp"].to_numpy()
-    movie = study.splits["train"].codes["movieId_duplicate"].numpy()
-    cold = np.isin(movie, parts.cold.codes["movieId_duplicate"].numpy())
-    late = time > np.quantile(time, 0.9)
-    assert len(parts.warm) == (late & ~cold).sum() > 0
+def test_valid_and_cold_are_never_looked_at(study: Study) -> None:
+    def best(splits: dict[str, Split]) -> list[dict]:
+        data = replace(study.data, splits=splits)
+        other = Study(data, toy.SETTINGS, "torch", toy.fit_here)
+        return tuning.tune(other.job("multimodal", GENRES, 1), Parts.of(data, 1), 2, data.store.folder / "none.json")
+
+    splits = dict(study.data.splits)
+    first = best(splits)
+    (study.data.store.folder / "none.json").unlink()
+    turned = {name: Split(splits[name].codes, 1 - splits[name].label) for name in ("valid", "cold")}
+    assert best(splits | turned) == first
+    (study.data.store.folder / "none.json").unlink()
+    assert best(splits | {"train": Split(splits["train"].codes, splits["train"].label.roll(7))}) != first
 
 
-def test_valid_and_cold_are_never_looked_at(study: Study) -> None:  # noqa: F811
-    study.settings = {name: Settings(2, 64, 0.01) for name in study.settings}
-    first = tuning.tune(study, tuning.carve(study, 1), "multimodal", "ids+genres", "like", 2, 1)
-    for path in study.store.path("checkpoints").glob("tuned_*"):
-        path.unlink()
-    for name in ("valid", "cold"):
-        study.splits[name] = replace(study.splits[name], label=1 - study.splits[name].label)
-    assert tuning.tune(study, tuning.carve(study, 1), "multimodal", "ids+genres", "like", 2, 1) == first
+def test_the_best_epoch_and_rate_come_first_and_are_kept(open_for: Open, capsys: pytest.CaptureFixture[str]) -> None:
+    study = toy.open_study(open_for, epochs=3)
+    (shown,) = study.tune("multimodal", [IDS], 3, 1)
+    rows = study.tuned["multimodal", IDS]
+    assert [row["tuning_auc"] for row in rows] == sorted((row["tuning_auc"] for row in rows), reverse=True)
+    assert {row["learning_rate"] for row in rows} == {0.01, 0.005, 0.02}
+    assert all(1 <= row["epoch"] <= 3 for row in rows)
+    assert shown == {"model": "multimodal", "features": "ids"} | rows[0]
+    chosen = study.settings_of("multimodal", IDS)
+    assert (chosen.epochs, chosen.learning_rate) == (rows[0]["epoch"], rows[0]["learning_rate"])
+    (kept,) = study.data.store.path("checkpoints").glob("tuned_3_*.json")
+    kept.write_text(json.dumps([{"learning_rate": 0.9, "epoch": 7}]))
+    study.tune("multimodal", [IDS], 3, 1)
+    assert study.settings_of("multimodal", IDS).epochs == 7, "a finished search is not made again"
+    kept.write_bytes(b"")
+    study.tune("multimodal", [IDS], 3, 1)
+    assert study.tuned["multimodal", IDS] == rows and f"{kept} is damaged and is made again" in capsys.readouterr().out
 
 
-def test_the_best_epoch_and_rate_come_first_and_are_kept(study: Study) -> None:  # noqa: F811
-    study.settings = {name: Settings(3, 64, 0.01) for name in study.settings}
-    for objective, score in tuning.SCORES.items():
-        study.tune("multimodal", ["ids"], objective, 3, 1)
-        rows = study.tuned["multimodal" if objective == "like" else "multimodal-rank", "ids"]
-        assert [row[score] for row in rows] == sorted((row[score] for row in rows), reverse=True)
-        assert {row["learning_rate"] for row in rows} == {0.01, 0.005, 0.02}
-        assert all(1 <= row["epochs"] <= 3 for row in rows)
-        chosen = study.settings_of("multimodal", "ids", objective)
-        assert (chosen.epochs, chosen.learning_rate) == (rows[0]["epochs"], rows[0]["learning_rate"])
-    files = list(study.store.path("checkpoints").glob("tuned_3_*.json"))
-    assert len(files) == 2
-    files[0].write_text(json.dumps([{"learning_rate": 0.9, "epochs": 7, "objective": "like"}]))
-    files[1].write_text(files[0].read_text())
-    study.tune("multimodal", ["ids"], "like", 3, 1)
-    assert study.settings_of("multimodal", "ids", "like").epochs == 7, "a finished search is not made again"
-
-
-def test_gaps_are_trained_with_the_settings_of_the_full_set(study: Study) -> None:  # noqa: F811
-    full = "ids+genres+poster+text"
-    study.tuned["multimodal", full] = [{"learning_rate": 0.5, "epochs": 9}]
-    assert study.settings_of("multimodal", f"{full}(50% missing, mean)", "like").epochs == 9
-    assert study.settings_of("multimodal", f"{full}(shuffled)", "like").epochs == 1, "a control has its own budget"
+def test_gaps_are_trained_with_the_settings_of_the_full_set(study: Study) -> None:
+    study.tuned["multimodal", FULL] = [{"learning_rate": 0.5, "epoch": 9}]
+    assert study.settings_of("multimodal", FULL.without(0.5, "mean")).epochs == 9
+    assert study.settings_of("multimodal", parse(f"{FULL}(shuffled)")).epochs == 1, "a control has its own budget"
 
 
 @pytest.mark.parametrize("tries", [-1, 4, 1.0, True])

@@ -1,5 +1,6 @@
 """The same shards on a Dask cluster: the same vectors, each encoder loaded once, and no work lost with a worker."""
 
+import importlib
 import os
 import signal
 from collections import Counter
@@ -55,6 +56,7 @@ def run_toy(items: list[Item], encoder: Toy, batch_size: int) -> tuple[np.ndarra
 
 @pytest.fixture(scope="module")
 def two() -> Iterator[Any]:
+    importlib.import_module("distributed")  # First, or its settings would go away with the one that is changed here.
     # A worker takes seconds to come back, so one that dies twice on the same shard is enough here; Dask says four.
     with dask.config.set({"distributed.scheduler.allowed-failures": 1}), cluster("local:2") as client:
         yield client

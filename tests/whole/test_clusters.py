@@ -32,13 +32,13 @@ from utils.series import runner
 
 __all__ = ["recipe", "train"]
 DROP = workflow.drop_movie_ids
-FULL = "ids+genres+poster+text"
+FULL = "ids+genres+facts+poster+text"
 SECONDS = 90
 """Longest that a training or a transformation may go on after a worker was killed: a hang is a failure."""
 KEYS = ["trainer", "model", "features", "seed", "split", "slice", "metric"]
 CLOSE, SAME_AUC = 1e-4, 0.05
 """Numbers of a vector may differ by CLOSE; an AUC by SAME_AUC, as gradients are summed in another order."""
-pytestmark = [pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore:.*CPU mode")]
+pytestmark = [pytest.mark.timeout(1800), pytest.mark.filterwarnings("ignore:.*CPU mode")]
 
 
 class DifferentError(AssertionError):

@@ -25,17 +25,19 @@ from utils.handoff.store import Store, open_store
 from utils.handoff.vector_columns import vector_column, vectors
 from utils.metrics import click
 from utils.model import baselines, frozen_table
-from utils.model.architectures import MODELS
+from utils.model.feature_sets import parse
 from utils.model.training import fit
 from utils.model.training.fit import Settings, Split
 from utils.series import runner
+from utils.study.data import StudyData
+from utils.study.results import Outcome
 from utils.study.study import Study
 
 USERS, OFTEN_RATED, MOVIES = 400, np.arange(1, 121), np.arange(1, 135)
 """Movies above 120 have one rating, the last has none."""
 WESTERN = 8
 """The one movie of its genre, with a poster and a text."""
-FULL = "ids+genres+poster+text"
+FULL, GENRES = parse("ids+genres+poster+text"), parse("ids+genres")
 PAIR = ["userId", "movieId"]
 EPOCHS = 6
 
@@ -156,7 +158,8 @@ def train_changed(data_set: DataSet) -> DataSet:
 def fitted(data_set: DataSet) -> dict[str, Any]:
     """All that 05 and 06 fit on train or make of it, by name: tables, and what their metadata says of the fit."""
     store = data_set.store()
-    paths = [path for name in ("train", "rank") for path in store.need(f"{name}-hugectr").glob("*.parquet")]
+    made = [name for name in ("train-hugectr", "rank-hugectr") if name in ARTEFACTS and store.path(name).exists()]
+    paths = [path for name in made for path in store.need(name).glob("*.parquet")]
     paths += (store.need("workflow-hugectr") / "categories").glob("*.parquet")
     named = {f"{path.parent.name}/{path.name}": path for path in paths}
     found: dict[str, Any] = {name: pq.read_table(path, partitioning=None) for name, path in named.items()}
@@ -271,9 +274,9 @@ def one_thread_in_fixtures() -> Iterator[None]:
 
 def open_study(data_set: DataSet) -> Study:
     store = data_set.store()
-    features, codes, movies = (store.read(name) for name in ("feature_store", "movie_codes", "movies_converted"))
-    table, settings = frozen_table.content_table(features, codes), {"like": Settings(EPOCHS, 512, 0.01)}
-    return Study.open(store, movies, features, codes, table, settings, "torch", lambda job, _: fit.fit(job))
+    features, codes = (store.read(name) for name in ("feature_store", "movie_codes"))
+    data = StudyData.open(store, features, codes, frozen_table.content_table(features, codes))
+    return Study(data, Settings(EPOCHS, 512, 0.01), "torch", lambda job, _: fit.fit(job))
 
 
 @pytest.fixture(scope="module")
@@ -287,18 +290,17 @@ def study_of_changed(held_out_changed: DataSet) -> Study:
 
 
 @pytest.fixture(scope="module")
-def run(study: Study) -> fit.Run:
+def found(study: Study) -> Outcome:
     return study.run("multimodal", FULL, 1)
 
 
 @pytest.fixture(scope="module")
-def run_of_changed(study_of_changed: Study) -> fit.Run:
+def found_of_changed(study_of_changed: Study) -> Outcome:
     return study_of_changed.run("multimodal", FULL, 1)
 
 
 def train_on(study: Study, train: Split, monitor: Split) -> fit.Run:
-    graph = MODELS["multimodal"](study.inputs, FULL)
-    return fit.fit(fit.Job(graph, train, monitor, study.content.vectors, study.inputs, study.settings["like"], 1))
+    return fit.fit(replace(study.job("multimodal", FULL, 1), train=train, monitor=monitor))
 
 
 def with_label_copied(split: Split) -> Split:
@@ -319,20 +321,38 @@ def curve(run: fit.Run, name: str) -> list[float]:
 
 
 def test_a_model_trained_beside_other_held_out_ratings_is_the_same_bit_for_bit(
-    run: fit.Run, run_of_changed: fit.Run
+    found: Outcome, found_of_changed: Outcome
 ) -> None:
-    assert not run.resumed and not run_of_changed.resumed
-    assert same_weights(run, run_of_changed)
-    assert curve(run, "train_loss") == curve(run_of_changed, "train_loss")
-    assert curve(run, "valid_auc") != curve(run_of_changed, "valid_auc")
+    run, changed_run = found.run, found_of_changed.run
+    assert run and changed_run and not run.resumed and not changed_run.resumed
+    assert same_weights(run, changed_run)
+    assert curve(run, "train_loss") == curve(changed_run, "train_loss")
+    assert curve(run, "valid_auc") != curve(changed_run, "valid_auc")
 
 
-def test_a_label_copied_into_features_of_valid_changes_no_weight(study: Study, run: fit.Run) -> None:
-    train, valid = study.splits["train"], study.splits["valid"]
+def test_lists_and_settings_chosen_beside_other_held_out_ratings_are_the_same(
+    study: Study, study_of_changed: Study, train_changed: DataSet
+) -> None:
+    def chosen(one: Study) -> dict[str, Any]:
+        """All that a list model consists of, by movieId, and the settings of a search."""
+        model, ids = one.fit_lists(FULL, 1), one.data.catalogue.movie_ids
+        kept = {"known": ids[model.known].tolist(), "weights": model.weights.tolist(), "mapped": model.mapped.tolist()}
+        kept |= {name: getattr(model, name) for name in ("penalty", "trend", "blend")}
+        return kept | {"recent": model.recent.tolist(), "tuned": one.tune("multimodal", [GENRES], 1, 1)}
+
+    first = chosen(study)
+    assert chosen(study_of_changed) == first
+    of_train = chosen(open_study(train_changed))
+    assert of_train["weights"] != first["weights"] and of_train["tuned"] != first["tuned"]
+
+
+def test_a_label_copied_into_features_of_valid_changes_no_weight(study: Study, found: Outcome) -> None:
+    train, valid = study.data.splits["train"], study.data.splits["valid"]
     watched = train_on(study, train, with_label_copied(valid))
-    assert same_weights(run, watched)
-    assert curve(run, "valid_auc") != curve(watched, "valid_auc"), "the altered rows were not even watched"
-    assert not same_weights(run, train_on(study, with_label_copied(train), valid)), "copied into train it must matter"
+    assert found.run and same_weights(found.run, watched)
+    assert curve(found.run, "valid_auc") != curve(watched, "valid_auc"), "the altered rows were not even watched"
+    told = train_on(study, with_label_copied(train), valid)
+    assert not same_weights(found.run, told), "copied into train it must matter"
 
 
 def standard_error(label: np.ndarray) -> float:
@@ -341,32 +361,31 @@ def standard_error(label: np.ndarray) -> float:
     return float(np.sqrt((len(label) + 1) / (12 * liked * (len(label) - liked))))
 
 
-def test_permuted_labels_of_valid_give_an_auc_of_one_half(study: Study, run: fit.Run) -> None:
-    label, scores = study.splits["valid"].label.numpy(), fit.score(run.twin, study.splits["valid"])
+def test_permuted_labels_of_valid_give_an_auc_of_one_half(study: Study, found: Outcome) -> None:
+    label, scores = study.data.splits["valid"].label.numpy(), found.scores["valid"]
     assert click.auc(label, scores) > 0.8
     generator = np.random.default_rng(3)
-    found = np.array([click.auc(generator.permutation(label), scores) for _ in range(50)])
+    reached = np.array([click.auc(generator.permutation(label), scores) for _ in range(50)])
     # With 12,948 rows the standard error is 0.0051: 0.02 is nearly four of them, for each of the fifty.
     assert standard_error(label) < 0.0052
-    assert np.abs(found - 0.5).max() < 0.02
-    assert abs(found.mean() - 0.5) < 4 * standard_error(label) / np.sqrt(50)
+    assert np.abs(reached - 0.5).max() < 0.02
+    assert abs(reached.mean() - 0.5) < 4 * standard_error(label) / np.sqrt(50)
 
 
-def auc_of(study: Study) -> dict[tuple[str, str], float]:
-    """The AUC in the metrics of a study by model and slice."""
-    return {(row["model"], row["slice"]): row["value"] for row in study.rows if row["metric"] == "auc"}
+def auc_of(*outcomes: Outcome) -> dict[tuple[str, str], float]:
+    """The AUC of outcomes by model and slice."""
+    rows = [row for one in outcomes for row in one.rows if row["metric"] == "auc"]
+    return {(row["model"], row["slice"]): row["value"] for row in rows}
 
 
 def test_ratings_permuted_before_the_notebooks_give_an_auc_of_one_half_after_them(
-    study: Study, study_of_changed: Study, run: fit.Run, run_of_changed: fit.Run
+    study: Study, study_of_changed: Study, found: Outcome, found_of_changed: Outcome
 ) -> None:
-    for each in (study, study_of_changed):
-        each.run_baselines()
-    real, permuted = auc_of(study), auc_of(study_of_changed)
+    real, permuted = auc_of(found, *study.baselines()), auc_of(found_of_changed, *study_of_changed.baselines())
     assert real["multimodal", "warm"] > 0.8 and real["multimodal", "cold"] > 0.8 and real["item-knn", "warm"] > 0.8
     assert {name for name, _ in permuted} == {"multimodal", *baselines.BASELINES}
     for slice_name, part in (("warm", "valid"), ("cold", "cold")):
-        bound = 4 * standard_error(study_of_changed.splits[part].label.numpy())
+        bound = 4 * standard_error(study_of_changed.data.splits[part].label.numpy())
         assert bound < {"warm": 0.022, "cold": 0.046}[slice_name]
         for name in ("multimodal", *baselines.BASELINES):
             assert abs(permuted[name, slice_name] - 0.5) < bound, (name, slice_name)
@@ -374,9 +393,19 @@ def test_ratings_permuted_before_the_notebooks_give_an_auc_of_one_half_after_the
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_permuted_labels_of_train_teach_nothing_of_valid(study: Study, seed: int) -> None:
-    train, valid = study.splits["train"], study.splits["valid"]
+    train, valid = study.data.splits["train"], study.data.splits["valid"]
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(train)))
-    run = train_on(study, replace(train, label=train.label[order]), valid)
+    shuffled = replace(study.job("multimodal", FULL, 1), train=replace(train, label=train.label[order]), start={})
+    run = fit.fit(shuffled)
     by_heart = click.auc(train.label[order].numpy(), fit.score(run.twin, train))
     assert by_heart > 0.6, "it did not even learn the labels it was given"
     assert abs(click.auc(valid.label.numpy(), fit.score(run.twin, valid)) - 0.5) < 0.05
+
+
+def test_content_of_other_movies_tells_nothing_and_hidden_content_costs_nothing(study: Study, found: Outcome) -> None:
+    """The parity of a movie is what users like, and genres tell it, too; so the shuffled content is set beside ids."""
+    true, shuffled = (auc_of(study.run("multimodal", parse(f"ids+poster+text{end}"), 1)) for end in ("", "(shuffled)"))
+    assert true["multimodal", "cold"] > 0.8 and shuffled["multimodal", "cold"] < 0.65
+    genres, hidden = (auc_of(study.run("multimodal", one, 1)) for one in (GENRES, FULL.without(0.9, "mean")))
+    for slice_name in ("warm", "cold"):
+        assert hidden["multimodal", slice_name] > genres["multimodal", slice_name] - 0.005

@@ -36,11 +36,11 @@ def read(folder: Path) -> dict[str, Any]:
     return entries
 
 
-def enter(folder: Path, name: str, entry: Mapping[str, Any] | None) -> None:
-    """Set the entry of the artefact ``name``, or remove it (None); several processes may do so at once."""
+def enter(folder: Path, name: str, entry: Mapping[str, Any]) -> None:
+    """Set the entry of the artefact ``name``; several processes may do so at once."""
     path = folder / "manifest.json"
     with FileLock(folder / ".manifest.lock"):
-        entries = {key: value for key, value in (read(folder) | {name: entry}).items() if value is not None}
+        entries = read(folder) | {name: entry}
         with writing(path) as temporary:
             temporary.write_text(json.dumps(entries, indent=1, sort_keys=True, default=str) + "\n")
 

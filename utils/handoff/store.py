@@ -9,7 +9,6 @@ and package versions, how many rows, in how many seconds.
 import contextlib
 import json
 import os
-import shutil
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -137,16 +136,6 @@ class Store:
         }
         self._mark = time.monotonic()
         manifest.enter(self.folder, name, entry)
-
-    def forget(self, name: str) -> None:
-        """Remove an artefact of an earlier run, and its entry in ``manifest.json``, so that nothing reads it."""
-        assert ARTEFACTS[name].notebook == self.notebook, f"{self.notebook} may not remove {name}"
-        path = self.path(name)
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-        manifest.enter(self.folder, name, None)
 
 
 def open_store(data_dir: str | Path, dataset: str, seed: int, notebook: str, **parameter_values: Any) -> Store:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from utils.handoff import parameters
 from utils.metrics import ranking
 from utils.metrics.bootstrap import REPLICATES, interval, resamples, two_way
 from utils.metrics.calibration import BINS, equal_count_bins
@@ -156,7 +157,9 @@ def evaluate(
     The interval of auc resamples users and movies, the others users (``bootstrap``): REPLICATES times by default, a
     quarter of that from MANY rows on. n is the number of rows, for gauc that of users used. An empty slice gives nan.
     """
-    replicates = replicates or (REPLICATES if len(score) < MANY else REPLICATES // 4)
+    if replicates is None:
+        replicates = REPLICATES if len(score) < MANY else REPLICATES // 4
+    parameters.whole("replicates", replicates)
     liked, score = checked(rated.label, score, rated.user)
     users, user = np.unique(rated.user, return_inverse=True)
     movies, movie = np.unique(rated.movie, return_inverse=True)

@@ -70,7 +70,7 @@ def multimodal(inputs: Inputs, features: FeatureSet, factors: int = 32) -> Graph
         parts.append(graph.embedding("genres", inputs.genres, width, most_items=inputs.most_genres))
     for block, names in _content(graph, inputs, features).items():
         known = graph.concat(names, f"{block}_flagged", "the vector, and whether it is real or filled in")
-        parts.append(graph.inner_product(known, width, f"{block}_factors", "starts at nothing: the biases", zero=True))
+        parts.append(graph.inner_product(known, width, f"{block}_factors", "starts at 0", zero=True))
     movie = graph.add(parts, "movie", "the id is a residual on the content")
     graph.slice(user, {"user_factors": (0, factors), "user_bias": (factors, width)})
     graph.slice(movie, {"movie_factors": (0, factors), "movie_bias": (factors, width)})

@@ -1,6 +1,6 @@
 """Stage 07, HugeCTR's side: ``model.py`` rendered from the graph, with the arguments of HugeCTR 25.03.
 
-With one DataReaderSparseParam and one SparseEmbedding a slot and no ``slot_size_array``, HugeCTR adds no
+With one DataReaderSparseParam and one SparseEmbedding per slot and no ``slot_size_array``, HugeCTR adds no
 offsets: keys are the codes of the parquet files as they are, and so are those of the frozen table.
 """
 
@@ -52,8 +52,9 @@ def render(graph: Graph, script: Script) -> str:
         reader_slots="".join(_reader_slot(column, script.inputs) for column in CATEGORIES),
         embeddings="".join(_embedding(slots[column]) for column in CATEGORIES if column in slots),
         layers="".join(_dense(layer) for layer in graph.layers),
-        load="".join(_START.format(column=column, table=table) for column, table in script.start.items())
-        + "".join(_FROZEN.format(name=name, table=script.table) for name in frozen),
+        load=_START * bool(script.start)
+        + "".join(_LOAD.format(name=f"{column}_embedding", table=table) for column, table in script.start.items())
+        + "".join(_FROZEN + (_LOAD + _FREEZE).format(name=name, table=script.table) for name in frozen),
         epochs=script.epochs,
         display=max(1, iterations // 10),
         iterations=iterations,
@@ -125,13 +126,10 @@ def _literal(value: Any) -> str:
     )
 
 
-_START = """# {column}: the biases start from a ridge regression on users and movies; training goes on from there.
-model.load_sparse_weights({{"{column}_embedding": "{table}"}})
-"""
-_FROZEN = """# The content of every movie, looked up by content_code and never trained.
-model.load_sparse_weights({{"{name}": "{table}"}})
-model.freeze_embedding("{name}")
-"""
+_START = "# Where training starts: biases from a ridge regression on users and movies, and movies' factors of 0.\n"
+_FROZEN = "# The content of every movie, looked up by content_code and never trained.\n"
+_LOAD = 'model.load_sparse_weights({{"{name}": "{table}"}})\n'
+_FREEZE = 'model.freeze_embedding("{name}")\n'
 
 _TEMPLATE = '''"""The {name} model for HugeCTR 25.03, written by notebook 07.
 
@@ -179,7 +177,7 @@ optimizer = hugectr.CreateOptimizer(
 frozen_optimizer = hugectr.CreateOptimizer(optimizer_type=hugectr.Optimizer_t.SGD)
 model = hugectr.Model(solver=solver, reader_params=reader, opt_params=optimizer)
 
-# One slot a parameter and no slot_size_array: keys stay the codes of the parquet files.
+# One slot per parameter and no slot_size_array: keys stay the codes of the parquet files.
 model.add(
     hugectr.Input(
         label_dim=1,

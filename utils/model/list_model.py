@@ -21,6 +21,9 @@ DISLIKED = 0.3
 """What a rating that is no like counts in X: to have watched a movie says something, too. Tried 0 and -0.3."""
 TRENDS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5)
 """Weights to choose from of what is liked lately by all, beside what the user likes."""
+PRIOR, HABIT = 0.1, 10.0
+"""Someone of whom little is known gets PRIOR more of what all like; from HABIT likes on, half of it. With three likes
+known of 200 users of ml-latest-small NDCG@10 rose from 0.173 to 0.208 (popularity: 0.175); 0.05 and 0.2 do alike."""
 BLENDS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
 PRICE = 0.02
 """What known movies may lose of their NDCG to let new ones into the list, as a share."""
@@ -56,6 +59,11 @@ class Ratings:
         parts = (self.user[rows], self.movie[rows], self.liked[rows], self.timestamp[rows])
         return Ratings(*parts, self.n_users, self.n_movies)
 
+    def without_idle_users(self) -> "Ratings":
+        """Return the same ratings with users counted anew: what is fitted must not depend on users who have none."""
+        users, place = np.unique(self.user, return_inverse=True)
+        return replace(self, user=place, n_users=len(users))
+
     def matrix(self) -> sparse.csr_matrix:
         """Return X, float32 [users, movies]: 1 for a like, DISLIKED for another rating."""
         values = np.where(self.liked, 1, DISLIKED).astype(np.float32)
@@ -74,7 +82,8 @@ class ListModel:
 
     ``known`` int64 [k] are the movies of EASE, ``weights`` float32 [k, k] its B. ``content`` float32 [movies, f] is
     centred; ``mapped`` float32 [f, movies] is W F of every movie. ``recent`` float32 [movies], in [0, 1], are the
-    likes of all, aged: they order the list of a user without ratings, and add ``trend`` times themselves to any other.
+    likes of all, aged: they order the list of a user without ratings, and add ``trend`` times themselves to any
+    other, and more to that of a user with few.
     ``blend`` multiplies the scores of new movies.
     """
 
@@ -86,11 +95,13 @@ class ListModel:
     penalty: float
     trend: float = 0.0
     blend: float = 1.0
+    prior: float = PRIOR
 
     def scores(self, rated: sparse.csr_matrix) -> np.ndarray:
         """Return how much users like every movie, float32 [users, movies], from a matrix such as ``Ratings.matrix``."""
         found = self.blend * (profiles(rated, self.content) @ self.mapped)
-        found[:, self.known] = rated[:, self.known] @ self.weights + self.trend * self.recent[self.known]
+        pull = self.trend + self.prior / (1 + np.asarray(rated.sum(axis=1)) / HABIT)
+        found[:, self.known] = rated[:, self.known] @ self.weights + pull * self.recent[self.known]
         nothing = np.diff(rated.indptr) == 0
         found[nothing] = self.recent
         return found.astype(np.float32, copy=False)
@@ -130,7 +141,7 @@ class Fitter:
         """Raises BaselineError where nobody likes anything."""
         if not train.liked.any():
             raise BaselineError("Nobody likes anything in train, so there is nothing to recommend by.")
-        late, new = held
+        train, (late, new) = train.without_idle_users(), held
         self.train, self.rest = train, train.take(~(late | new))
         self._later = _Held.of(self.rest, train.take(late & train.liked), seed)
         self._unseen = bool((new & train.liked).any())
@@ -164,12 +175,12 @@ def fit(train: Ratings, content: np.ndarray, held: tuple[np.ndarray, np.ndarray]
 
 def ease_alone(train: Ratings, held: tuple[np.ndarray, np.ndarray], seed: int) -> ListModel:
     """Return plain EASE, on likes alone, with the penalty chosen on ``held`` as ``fit`` does: the baseline to beat."""
-    late, new = held
+    train, (late, new) = train.without_idle_users(), held
     rest, later = train.take(~(late | new) & train.liked), train.take(late & train.liked)
     asked = _Held.of(rest, later, seed)
-    tried = [_without_content(rest, penalty, None) for penalty in PENALTIES] if len(asked.user) else []
-    best = max(tried, key=lambda one: asked.ndcg(one.scores(asked.rated))).penalty if tried else PENALTIES[1]
-    return _without_content(train.take(train.liked), best, None)
+    plain = [replace(_without_content(rest, one, None), prior=0.0) for one in PENALTIES] if len(asked.user) else []
+    best = max(plain, key=lambda one: asked.ndcg(one.scores(asked.rated))).penalty if plain else PENALTIES[1]
+    return replace(_without_content(train.take(train.liked), best, None), prior=0.0)
 
 
 def _without_content(train: Ratings, penalty: float, half_life: float | None) -> ListModel:

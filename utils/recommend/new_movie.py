@@ -1,7 +1,7 @@
 """Stage 07: the audience of a movie that no notebook has seen, from its facts, poster and synopsis, without training.
 
 ``Encoders`` makes the movie's content row as 03, 04 and 05 made all others: the same encoders (proved by the sha256 of
-their weights), the reductions that 05 left, the same imputation. ``audience`` scores the row for every user with a
+their files), the reductions that 05 left, the same imputation. ``audience`` scores the row for every user with a
 trained model, under the out-of-vocabulary id that training has practised.
 """
 
@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import torch
-import torchvision
 
 from utils.etl.workflow import OUT_OF_VOCABULARY, vocabulary
 from utils.features import facts, feature_store, imputation, reductions
@@ -249,14 +248,11 @@ def _same_encoder(
             f"{artefact.path} was not made by an encoder but given by PRECOMPUTED, so no new {block} can be encoded "
             f"like them. Run {artefact.notebook}.ipynb with PRECOMPUTED=None and an encoder, and those after it."
         )
-    # 03 adds the name of the weights to that of a classifier of torchvision.
-    classifier, _, weights = str(name).partition("/")
-    known = weights and classifier in torchvision.models.list_models(torchvision.models)
     # float16 is what "auto" takes on a GPU; elsewhere "auto" is float32, which differs in the last digits alone.
     precision = made["precision"] if made.get("precision") in ("float32", "bfloat16") else "auto"
-    encoder = load(classifier if known else name, device, cache, precision)
+    encoder = load(name, device, cache, precision)
     settings = encoder.settings()
-    for label in ("weights_sha256", "width", "preprocessing"):
+    for label in ("weights_sha256", "files_sha256", "width", "preprocessing"):
         if settings[label] != made.get(label):
             raise NewcomerError(
                 f"{artefact.path} was made by {name!r} with {label}={made.get(label)!r}, but it has "

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy import sparse
+from scipy.special import expit
 
 from utils.handoff.parameters import ParameterError
 from utils.model.list_model import DISLIKED, ListModel
@@ -22,11 +23,12 @@ _STEPS = 15
 
 
 def rated_row(data: StudyData, liked: Sequence[int], disliked: Sequence[int] = ()) -> sparse.csr_matrix:
-    """Return one user's ratings as the list model reads them, float32 [1, movies]; ParameterError if unknown."""
-    places = [_place(data, movie) for movie in [*liked, *disliked]]
-    if len(set(places)) != len(places):
-        raise ParameterError("A movie is named twice: give each movie once, as liked or as disliked.")
-    values = np.array([1.0] * len(liked) + [DISLIKED] * len(disliked), np.float32)
+    """Return one user's ratings as the list model reads them, float32 [1, movies].
+
+    Raises ParameterError for movies that are unknown or named twice.
+    """
+    places = _places(data, [*liked, *disliked])
+    values = np.repeat(np.array([1, DISLIKED], np.float32), [len(liked), len(disliked)])
     return sparse.csr_matrix((values, (np.zeros(len(places), int), places)), shape=(1, len(data.catalogue)))
 
 
@@ -46,27 +48,32 @@ def click_scores(data: StudyData, twin: Twin, liked: Sequence[int], disliked: Se
     """Return the probability that a new user likes each movie of the catalogue, float32 [movies].
 
     With s = u.q + b + q_bias the logit of a movie, the user's u and b minimise the logistic loss of their ratings plus
-    RIDGE / 2 times their squares, by Newton's method; movies' vectors q and biases are the model's.
+    RIDGE / 2 times their squares, by Newton's method; movies' vectors q and biases are the model's. Raises
+    ParameterError for movies that are unknown or named twice.
     """
     codes = {name: torch.from_numpy(values) for name, values in data.catalogue.codes.items()}
     with torch.inference_mode():
         movies = twin.movie_side(codes)
     vectors = movies["movie_factors"][0].numpy(force=True).astype(np.float64)
     bias = movies["movie_bias"][0, :, 0].numpy(force=True).astype(np.float64)
-    places = np.array([_place(data, movie) for movie in [*liked, *disliked]], np.int64)
+    places = _places(data, [*liked, *disliked])
     label = np.repeat([1.0, 0.0], [len(liked), len(disliked)])
     own = np.column_stack([vectors, np.ones(len(vectors))])
     known, user = own[places], np.zeros(own.shape[1])
     for _ in range(_STEPS if len(places) else 0):
-        probability = 1 / (1 + np.exp(-(known @ user + bias[places])))
+        probability = expit(known @ user + bias[places])
         gradient = known.T @ (probability - label) + RIDGE * user
         curvature = (known * (probability * (1 - probability))[:, None]).T @ known + RIDGE * np.eye(len(user))
         user -= np.linalg.solve(curvature, gradient)
-    return (1 / (1 + np.exp(-(own @ user + bias)))).astype(np.float32)
+    return expit(own @ user + bias).astype(np.float32)
 
 
-def _place(data: StudyData, movie: int) -> int:
-    place = int(np.searchsorted(data.catalogue.movie_ids, movie))
-    if place == len(data.catalogue) or data.catalogue.movie_ids[place] != movie:
-        raise ParameterError(f"movieId {movie!r} is not in the catalogue. Choose among movies_converted.parquet.")
-    return place
+def _places(data: StudyData, movies: Sequence[int]) -> np.ndarray:
+    """Return the places of ``movies`` in the catalogue, int64 [n]; ParameterError for unknown or repeated ones."""
+    place_of = {movie: place for place, movie in enumerate(data.catalogue.movie_ids.tolist())}
+    for movie in movies:
+        if movie not in place_of:
+            raise ParameterError(f"movieId {movie!r} is not in the catalogue. Choose among movies_converted.parquet.")
+    if len(set(movies)) != len(movies):
+        raise ParameterError("A movie is named twice: give each movie once, as liked or as disliked.")
+    return np.array([place_of[movie] for movie in movies], np.int64)

@@ -8,6 +8,7 @@ needs.
 
 import argparse
 import ast
+import glob
 import hashlib
 import json
 import os
@@ -26,6 +27,7 @@ import papermill
 import yaml
 from nbclient.exceptions import DeadKernelError
 
+from utils.content.enrichment import left_to_do
 from utils.handoff import manifest
 from utils.handoff.atomic import ROOT, sha256
 from utils.handoff.contract import ARTEFACTS
@@ -111,8 +113,11 @@ def _state(step: Step, data: Path, root: Path) -> dict[str, Any]:
     outside = {}
     for name, value in step.given.items():
         # The data folder changes with every notebook; the manifest tells what counts in it.
-        if isinstance(value, str) and value and name not in ("DATA_DIR", "DATASET") and os.path.exists(root / value):
-            files = [root / value] if (root / value).is_file() else sorted((root / value).rglob("*"))
+        path = root / os.path.expanduser(value) if isinstance(value, str) and value else None
+        if path is not None and name not in ("DATA_DIR", "DATASET") and os.path.exists(path):
+            # With vectors.npy comes vectors.ids.npy or .txt, which says whose they are.
+            beside = path.parent.glob(f"{glob.escape(path.stem)}.ids.*")
+            files = sorted(path.rglob("*")) if path.is_dir() else [path, *sorted(beside)]
             seen = [(os.path.relpath(file, root), file.stat()) for file in files]
             outside[name] = [[file, status.st_size, status.st_mtime_ns] for file, status in seen]
     return {
@@ -133,7 +138,11 @@ def is_done(step: Step, executed: Path, data: Path, root: Path = ROOT) -> bool:
     if record is None or record != json.loads(json.dumps(_state(step, data, root))):
         return False
     outputs = {data / ARTEFACTS[name].path: digest for name, digest in record["outputs"].items()}
-    return all(path.exists() and sha256(path) == digest for path, digest in outputs.items())
+    whole = all(path.exists() and sha256(path) == digest for path, digest in outputs.items())
+    if whole and "enrichment_report" in step.writes and (reason := left_to_do(data)):
+        print(f"{step.name} is run again: {reason}", flush=True)
+        return False
+    return whole
 
 
 def run(step: Step, executed: Path, data: Path, root: Path = ROOT) -> None:

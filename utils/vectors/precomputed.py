@@ -242,18 +242,15 @@ def _json(path: Path) -> Any:
 
 
 def _stack(lists: list[tuple[int, Any]]) -> Vectors:
-    widths = {len(vector) if isinstance(vector, list) else None: movie for movie, vector in lists}
-    width = next(iter(widths), None)
-    if len(widths) != 1 or not width:
-        listed = ", ".join(f"{width} (movieId {movie})" for width, movie in list(widths.items())[:4]) or "none at all"
-        raise VectorFileError(f"all movies must have a list of one width, and at least 1, but there are: {listed}.")
-    found = np.empty((len(lists), width), "float32")
-    for row, (movie, vector) in enumerate(lists):
-        if not all(type(number) in (int, float) for number in vector):
-            raise VectorFileError(f"the vector of movieId {movie} does not hold numbers only.")
-        with np.errstate(over="ignore"):
-            found[row] = vector
-    return np.array([movie for movie, _ in lists], "int64"), found
+    for movie, vector in lists:
+        if not isinstance(vector, list) or not all(type(number) in (int, float) for number in vector):
+            raise VectorFileError(f"movieId {movie} does not have a list of numbers. {LAYOUTS}")
+    widths = {len(vector): movie for movie, vector in lists}
+    if len(widths) > 1:
+        listed = ", ".join(f"{width} (movieId {movie})" for width, movie in list(widths.items())[:4])
+        raise VectorFileError(f"its vectors have several widths: {listed}. Keep those of one encoder.")
+    with np.errstate(over="ignore"):
+        return np.array([movie for movie, _ in lists], "int64"), np.array([vector for _, vector in lists], "float32")
 
 
 def _movie_id(text: str) -> int:

@@ -148,6 +148,19 @@ class EmptyEvaluation(StandInError):
     """An evaluation would start at the end of the set and read nothing."""
 
 
+# Training that differs from the PyTorch model's, or leaves nothing.
+class WrongOptimizer(StandInError):
+    """A trained weight is not stepped as the PyTorch model steps it: Adam, global, with its betas and epsilon."""
+
+
+class WrongStart(StandInError):
+    """A table does not start from the first values of the PyTorch model."""
+
+
+class NotSaved(StandInError):
+    """The script ends and what was trained is lost."""
+
+
 # Weights, and what they mean.
 class WrongSize(StandInError):
     """A weight file is of another size than the model's weights."""
@@ -186,7 +199,7 @@ class WrongColumns(StandInError):
 
 
 class WrongCode(StandInError):
-    """A row's movieId code is neither that of its movie nor the out-of-vocabulary code."""
+    """A row has the code of another user or movie, or another movie's genres."""
 
 
 class WrongLabel(StandInError):

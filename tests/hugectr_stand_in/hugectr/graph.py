@@ -9,6 +9,7 @@ from .errors import (
     OrderViolation,
     ReusedTensor,
     SlotCountMismatch,
+    SlotOrderMismatch,
     TooManyConsumers,
     UndefinedTensor,
     UnusedTensor,
@@ -88,6 +89,9 @@ class Graph:
             raise WidthTooLarge(f"SparseEmbedding {name!r}: embedding_vec_size={width} must be in 1..{WIDEST}")
         if given.combiner not in ("sum", "mean"):
             raise InvalidValue(f"SparseEmbedding {name!r}: combiner={given.combiner!r} must be 'sum' or 'mean'")
+        named = name.removesuffix("_embedding")
+        if named in self.sparse and named != given.bottom_name:
+            raise SlotOrderMismatch(f"SparseEmbedding {name!r} reads the slot {given.bottom_name!r}")
         slots = self.sparse[given.bottom_name].slot_num
         if given.slot_size_array and len(given.slot_size_array) != slots:
             raise SlotCountMismatch(f"SparseEmbedding {name!r}: slot_size_array must have {slots} sizes")

@@ -1,7 +1,11 @@
 """``hugectr.Model``: every method checks its call, its turn, and what it is given. Nothing is trained."""
 
+import atexit
 import functools
 import json
+import os
+import sys
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,11 +14,29 @@ import numpy as np
 
 from . import weights
 from .api import ENUMS, TABLE, Member, bind
-from .errors import InvalidValue, OrderViolation, UncheckedLoad, UnknownName
+from .errors import InvalidValue, NotSaved, OrderViolation, UncheckedLoad, UnknownName
 from .graph import Graph
 from .reader import Data
-from .run import Run
+from .run import Run, check_solver
 from .session import KNOWN_METRICS, Cursor, log
+
+RUNS: list[Run] = []
+
+
+def check_saved() -> None:
+    """Raise NotSaved where a model was trained and not saved, for when the script has ended."""
+    if any(run.unsaved for run in RUNS):
+        raise NotSaved("the script ends without save_params_to_files: what was trained is lost")
+
+
+@atexit.register
+def _at_exit() -> None:
+    try:
+        check_saved()
+    except NotSaved:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)  # An exception alone would not change the exit code any more.
 
 
 def checked(table: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -66,6 +88,7 @@ class Model:
                 raise InvalidValue(f"CreateSolver: {name}={getattr(solver, name)} must split over vvgpu={solver.vvgpu}")
         if self._reader.data_reader_type.name != "Parquet":
             raise InvalidValue(f"DataReaderParams: {self._reader.data_reader_type} is not known to this stand-in")
+        check_solver(solver)
         names = [metric.name for metric in solver.metrics_spec]
         if any(name not in KNOWN_METRICS for name in names):
             raise InvalidValue(f"CreateSolver: metrics_spec={names}; this stand-in knows {KNOWN_METRICS}")
@@ -98,6 +121,7 @@ class Model:
         if given.get("loss_names", [label]) != [label] or len(given.get("loss_weights", [1.0])) != 1:
             raise InvalidValue(f"Model.compile: losses go by the name of their label, here [{label!r}]")
         self._compiled = Run(self._graph, self._solver, self._reader, self._optimizer)
+        RUNS.append(self._compiled)
 
     @checked("model")
     def summary(self, _: Mapping[str, Any]) -> None:

@@ -83,9 +83,13 @@ def file_list(path: Path) -> list[Path]:
     """Read ``_file_list.txt``: a count, then as many paths, relative to the working folder."""
     if not path.is_file():
         raise MissingFile(f"{path} does not exist (relative to {Path.cwd().name}/)")
-    count, *lines = path.read_text().split("\n")
-    paths = [Path(line) for line in lines if line.strip()]
-    if not count.strip().isdigit() or int(count) != len(paths) or not paths:
+    count, *lines = path.read_bytes().decode().removesuffix("\n").split("\n")
+    if any(line != line.strip() or not line for line in (count, *lines)):
+        raise FileListMismatch(
+            f"{path}: a line is blank, or has blanks or \\r at its end, which become part of the name"
+        )
+    paths = [Path(line) for line in lines]
+    if not count.isdigit() or int(count) != len(paths) or not paths:
         raise FileListMismatch(f"{path}: its first line {count!r} must be the number of paths below, {len(paths)}")
     for listed in paths:
         if listed.suffix != ".parquet":

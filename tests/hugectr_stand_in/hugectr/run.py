@@ -1,6 +1,6 @@
 """A compiled model over its data: tables, readers, checks before the first step, and the loop of ``fit``."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,12 @@ from .errors import (
     FrozenWithoutWeights,
     InvalidValue,
     MaxEvalBatchesTooSmall,
+    NotFrozen,
     OrderViolation,
     TooFewRows,
     UndefinedTensor,
     UnknownEmbedding,
+    WrongOptimizer,
 )
 from .graph import Graph
 from .reader import Data, read
@@ -31,13 +33,11 @@ class Run:
         if solver.repeat_dataset:
             raise EpochMismatch("CreateSolver: repeat_dataset=True evaluates on parts of the set; this is for epochs")
         self._graph, self._solver, self._reader = graph, solver, reader
-        self._states = weights.STATES[optimizer.optimizer_type.name]
+        self._optimizer = optimizer
         generator = np.random.default_rng(solver.seed)
         self._tables = {
             config.sparse_embedding_name: weights.Table(
-                config,
-                weights.STATES[(config.optimizer or optimizer).optimizer_type.name],
-                sum(map(len, solver.vvgpu)),
+                config, config.optimizer or optimizer, sum(map(len, solver.vvgpu))
             )
             for config in graph.embeddings
         }
@@ -50,6 +50,10 @@ class Run:
         self._truth = truth.load()
         self._read: dict[str, Data] = {}
         self._seen: set[tuple[str, str]] = set()
+        self._fitting = False
+        self._evaluations = 0
+        self.unsaved = False
+        """Whether it was trained and not saved since."""
         source = reader.source if isinstance(reader.source, str) else reader.source[0]
         self.sources = (source, reader.eval_source)
         for name in self.sources:
@@ -81,6 +85,8 @@ class Run:
         """Read every epoch, with the lines, evaluations and snapshots that ``fit``'s arguments ask for."""
         train, evaluation = (self.source(name) for name in self.sources)
         self._check_fit(given, train, evaluation)
+        check_steps(self._solver, self._optimizer, self._tables.values())
+        self._fitting = True
         log(f"Use epoch mode with number of epochs: {given['num_epochs']}")
         log(f"Training batchsize: {self._solver.batchsize}, evaluation batchsize: {self._solver.batchsize_eval}")
         for name, table in self._tables.items():
@@ -96,11 +102,17 @@ class Run:
                 more = self.train_batch()
                 iteration += 1
                 self._after_iteration(iteration, given, evaluation)
+        if not self._evaluations:
+            raise EmptyEvaluation(f"fit() ended without an evaluation: eval_interval={given['eval_interval']}")
+        self._fitting, self.unsaved = False, True
         batch = self._solver.batchsize
         log(f"Finish {given['num_epochs']} epochs {iteration} global iterations with batchsize {batch} in 0.01s.")
 
     def train_batch(self) -> bool:
         """Read one training batch; False at the end of the epoch."""
+        frozen = [table.name for table in self._tables.values() if table.frozen]
+        if frozen and not self._fitting:
+            raise NotFrozen(f"train() outside fit() trains {frozen}: freezing acts when fit sets the learning rate")
         return self._batch("Train", self.train_cursor) is not None
 
     def evaluate_batch(self) -> bool:
@@ -138,8 +150,10 @@ class Run:
             table.save(Path(f"{prefix}{number}_sparse_{iteration}.model"), states)
         log("Dumping sparse weights to files, successful")
         states = Path(f"{prefix}_opt_dense_{iteration}.model")
-        weights.save_dense(Path(f"{prefix}_dense_{iteration}.model"), self.dense, states, self._states)
+        kept = weights.STATES.get(self._optimizer.optimizer_type.name, 1)
+        weights.save_dense(Path(f"{prefix}_dense_{iteration}.model"), self.dense, states, kept)
         log("Dumping dense weights to file, successful")
+        self.unsaved = False
 
     def _check_fit(self, given: Mapping[str, Any], train: Data, evaluation: Data) -> None:
         if given["num_epochs"] <= 0:
@@ -158,7 +172,7 @@ class Run:
         if given["snapshot"] > 0 and not given["snapshot_prefix"]:
             raise InvalidValue("Model.fit: snapshot needs a snapshot_prefix")
 
-    def _check_data(self, data: Data) -> None:
+    def _check_data(self, phase: str, data: Data) -> None:
         """Check, once a source, what each row will look up."""
         for table in self._tables.values():
             if table.frozen and not table.loaded:
@@ -166,14 +180,14 @@ class Run:
             if table.frozen:
                 table.check_holds(data.source, data.slots[table.config.bottom_name])
         if self._truth is not None:
-            rows = self._truth.check(self._graph, data, self._tables)
+            rows = self._truth.check(self._graph, data, self._tables, training=phase == "Train")
             log(f"{rows} rows of {data.source} look up the feature-store row of their movie")
 
     def _batch(self, phase: str, cursor: Cursor) -> int | None:
         """Read and compute one batch; return its rows, or None at the end. An incomplete one leaves old tails."""
         data = cursor.data
         if data is not None and (phase, data.source) not in self._seen:
-            self._check_data(data)
+            self._check_data(phase, data)
             if phase == "Train":
                 for table in self._tables.values():
                     for slot in data.slots[table.config.bottom_name]:
@@ -214,4 +228,34 @@ class Run:
             self.eval_cursor.set_source(evaluation)
         for name, value in self.take_metrics():
             log(f"Evaluation, {name}: {value:.6g}")
+        self._evaluations += 1
         log(f"Eval Time for {most} iters: 0.01s")
+
+
+def check_solver(solver: Record) -> None:
+    """Raise InvalidValue for settings that HugeCTR refuses, or that train on nothing or stop early."""
+    if solver.lr < 0 or solver.end_lr < 0 or solver.decay_power < 1 or 0 in (solver.warmup_steps, solver.decay_steps):
+        raise InvalidValue("CreateSolver: lr and end_lr must not be negative, steps and decay_power not be below 1")
+    if solver.lr == 0:
+        raise InvalidValue("CreateSolver: lr=0 trains nothing")
+    if solver.use_mixed_precision and solver.enable_tf32_compute:
+        raise InvalidValue("CreateSolver: use_mixed_precision and enable_tf32_compute exclude each other")
+    if solver.use_mixed_precision and solver.scaler not in (128, 256, 512, 1024):
+        raise InvalidValue(f"CreateSolver: scaler={solver.scaler} must be 128, 256, 512 or 1024 in mixed precision")
+    for metric, limit in solver.metrics_spec.items():
+        if metric.name == "AUC" and limit < 1:
+            raise InvalidValue(f"CreateSolver: metrics_spec ends training at the first AUC above {limit}")
+
+
+def check_steps(solver: Record, optimizer: Record, tables: Iterable[weights.Table]) -> None:
+    """Raise WrongOptimizer, or InvalidValue for a combiner, unless all that is trained is so as in PyTorch."""
+    used = {"the dense layers": optimizer} | {table.name: table.optimizer for table in tables if not table.frozen}
+    for name, one in used.items():
+        found = one.optimizer_type.name, one.update_type.name, one.beta1, one.beta2, one.epsilon
+        if found != ("Adam", "Global", 0.9, 0.999, 1e-7):
+            raise WrongOptimizer(f"{name!r}: {found} is not the Adam, global, 0.9, 0.999, 1e-7 of the PyTorch model")
+    if solver.lr_policy.name != "fixed" or solver.warmup_steps > 1 or solver.decay_start:
+        raise WrongOptimizer("CreateSolver: the PyTorch model keeps its learning rate from the first step to the last")
+    for table in tables:
+        if table.config.combiner != "sum":
+            raise InvalidValue(f"{table.name!r}: combiner={table.config.combiner!r}; the PyTorch model sums")

@@ -132,8 +132,8 @@ def _slice(layer: Record, bottoms: Sequence[Shape]) -> list[Shape]:
     width = _flat(layer, bottoms)[0][0]
     for start, stop in layer.ranges:
         _refuse_unless(0 <= start < stop <= width, layer, f"range ({start}, {stop}) leaves a width of {width}")
-    starts = [start for start, _ in layer.ranges]
-    _refuse_unless(starts == sorted(starts), layer, f"ranges must be in order, not {layer.ranges}")
+    for ends in zip(*layer.ranges, strict=True):
+        _refuse_unless(list(ends) == sorted(ends), layer, f"ranges must start and end in order, not {layer.ranges}")
     return [(stop - start,) for start, stop in layer.ranges]
 
 

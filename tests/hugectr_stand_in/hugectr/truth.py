@@ -1,20 +1,21 @@
-"""What the numbers must mean: every vector that a row looks up is the feature-store row of that row's raw movie.
+"""What the numbers must mean: codes are those of the raw rows, vectors the feature-store rows of their movies.
 
-HugeCTR cannot know this; the series stands on it. The environment variable HUGECTR_STAND_IN_TRUTH
-names the folder with ``feature_store.parquet``, ``movie_codes.parquet`` and, for each encoded source
-``<split>-hugectr``, the raw ``<split>.parquet``, whose rows come in the same order.
+HugeCTR cannot know this; the series stands on it. The environment variable HUGECTR_STAND_IN_TRUTH names a data folder
+as notebooks 01 to 06 leave it, whose raw ``<split>.parquet`` have their rows in the order of ``<split>-hugectr``. Where
+``first_values.npz`` lies there, it has the table that each trained embedding must start from, by column.
 """
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .errors import NotFrozen, SharedCode, WrongCode, WrongColumns, WrongLabel, WrongVector
+from .errors import KeyOutOfRange, NotFrozen, SharedCode, WrongCode, WrongColumns, WrongLabel, WrongStart, WrongVector
 from .graph import Graph
 from .reader import Data
 from .weights import Table
@@ -22,26 +23,33 @@ from .weights import Table
 VARIABLE = "HUGECTR_STAND_IN_TRUTH"
 CONTENT = "movieId_duplicate"
 """The slot that looks content up."""
-OUT_OF_VOCABULARY = 2
+RESERVED, OUT_OF_VOCABULARY = 3, 2
 
 
 @dataclass(frozen=True)
 class Truth:
-    """The raw files, and the parts of a content vector by name: float32 [movies, width of the part]."""
+    """The raw files: the parts of a content vector by name, float32 [movies, width of the part]; codes by raw id."""
 
     folder: Path
     movies: np.ndarray
     parts: Mapping[str, np.ndarray]
     codes: Mapping[int, int]
+    users: Mapping[Any, int]
+    genres: Mapping[int, list[int]]
+    first: Mapping[str, np.ndarray]
 
-    def check(self, graph: Graph, data: Data, tables: Mapping[str, Table]) -> int:
+    def check(self, graph: Graph, data: Data, tables: Mapping[str, Table], training: bool) -> int:
         """Check every row of a source; return the rows. Raises the error class of the first that is wrong."""
         raw = pq.read_table(self.folder / f"{Path(data.source).parent.name.removesuffix('-hugectr')}.parquet")
         label = (raw["rating"].to_numpy() > 3).astype(np.float32)
         if len(label) != data.rows or not np.array_equal(label, data.labels[:, 0]):
             raise WrongLabel(f"{data.source}: its {data.rows} labels are not (rating > 3) of the {len(label)} raw rows")
         movies = raw["movieId"].to_numpy()
-        self._check_codes(data, movies)
+        self._check_ids(data, "userId", raw["userId"].to_pylist(), self.users, hidden=False)
+        self._check_ids(data, "movieId", movies.tolist(), self.codes, hidden=training)
+        self._check_genres(data, movies.tolist())
+        if training:
+            self._check_start(graph, data, tables)
         content = [e for e in graph.embeddings if e.bottom_name == CONTENT]
         if content:
             name = content[0].sparse_embedding_name
@@ -53,18 +61,41 @@ class Truth:
             self._check_vectors(graph, name, data, movies, table)
         return data.rows
 
-    def _check_codes(self, data: Data, movies: np.ndarray) -> None:
-        if "movieId" not in data.slots:
+    def _check_ids(self, data: Data, column: str, raw: list[Any], known: Mapping[Any, int], hidden: bool) -> None:
+        """Some ids, but not all, may be ``hidden`` behind the out-of-vocabulary code."""
+        if column not in data.slots:
             return
-        slot = data.slots["movieId"][0]
-        codes = slot.keys - slot.offset
-        wanted = np.array([self.codes[movie] for movie in movies.tolist()])
-        wrong = (codes != wanted) & (codes != OUT_OF_VOCABULARY)
+        slot = data.slots[column][0]
+        codes, wanted = slot.keys - slot.offset, np.array([known.get(one, OUT_OF_VOCABULARY) for one in raw])
+        wrong = codes != wanted
+        if hidden and (codes != OUT_OF_VOCABULARY).any():
+            wrong &= codes != OUT_OF_VOCABULARY
         if wrong.any():
             row = int(np.argmax(wrong))
-            raise WrongCode(
-                f"{data.source}: row {row} is movie {movies[row]}, whose code is {wanted[row]}, not {codes[row]}"
-            )
+            raise WrongCode(f"{data.source}: row {row} is {column} {raw[row]}, of code {wanted[row]}, not {codes[row]}")
+
+    def _check_genres(self, data: Data, raw: list[int]) -> None:
+        if "genres" not in data.slots:
+            return
+        slot = data.slots["genres"][0]
+        for row, (movie, items) in enumerate(zip(raw, np.split(slot.keys, np.cumsum(slot.lengths)[:-1]), strict=True)):
+            if (items - slot.offset).tolist() != self.genres[movie]:
+                raise WrongCode(
+                    f"{data.source}: row {row} is movieId {movie}, of genres {self.genres[movie]}, not {items.tolist()}"
+                )
+
+    def _check_start(self, graph: Graph, data: Data, tables: Mapping[str, Table]) -> None:
+        for embedding in graph.embeddings:
+            table, column = tables[embedding.sparse_embedding_name], embedding.bottom_name
+            if column not in self.first:
+                continue
+            if not table.loaded:
+                raise WrongStart(f"{table.name!r} starts at random: the PyTorch model's first values were not loaded")
+            if len(table.keys) and not 0 <= table.keys[0] <= table.keys[-1] < len(self.first[column]):
+                raise KeyOutOfRange(f"{table.name!r} was loaded with keys outside 0..{len(self.first[column]) - 1}")
+            keys = np.unique(data.slots[column][0].keys)
+            if not np.array_equal(table.look_up(keys), self.first[column][keys]):
+                raise WrongStart(f"{table.name!r} was loaded with other values than the PyTorch model starts from")
 
     def _check_vectors(self, graph: Graph, name: str, data: Data, movies: np.ndarray, table: Table) -> None:
         keys = data.slots[CONTENT][0].keys
@@ -78,7 +109,8 @@ class Truth:
         parts = {part: values[place] for part, values in self.parts.items()}
         wanted = np.hstack(list(parts.values()))
         # The flags are part of the table only where they fit in its width.
-        if looked_up.shape[1] not in (wanted.shape[1], parts["poster"].shape[1] + parts["text"].shape[1]):
+        unflagged = sum(values.shape[1] for part, values in parts.items() if not part.startswith("has_"))
+        if looked_up.shape[1] not in (wanted.shape[1], unflagged):
             raise WrongVector(f"{name!r} is {looked_up.shape[1]} wide; the feature store is {wanted.shape[1]} wide")
         wrong = (looked_up != wanted[:, : looked_up.shape[1]]).any(axis=1)
         if wrong.any():
@@ -104,13 +136,31 @@ def load() -> Truth | None:
         return None
     folder = Path(os.environ[VARIABLE])
     features = pq.read_table(folder / "feature_store.parquet").sort_by("movieId")
-    parts = {}
-    for name in ("poster", "text"):
-        column = features[name].combine_chunks()
-        flat = pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
-        parts[name] = flat.flatten().to_numpy().reshape(len(features), -1)
-    for name in ("has_poster", "has_text"):
-        parts[name] = features[name].to_numpy().astype(np.float32)[:, None]
-    codes = pq.read_table(folder / "movie_codes.parquet")
-    known = dict(zip(codes["movieId"].to_pylist(), codes["code"].to_pylist(), strict=True))
-    return Truth(folder, features["movieId"].to_numpy(), parts, known)
+    blocks = [name for name in features.column_names if f"has_{name}" in features.column_names]
+    parts = {name: _matrix(features[name]) for name in blocks}
+    parts |= {f"has_{name}": features[f"has_{name}"].to_numpy().astype(np.float32)[:, None] for name in blocks}
+    codes, movies = (pq.read_table(folder / f"{name}.parquet") for name in ("movie_codes", "movies_converted"))
+    known = _vocabulary(folder, "genres")
+    first = folder / "first_values.npz"
+    return Truth(
+        folder=folder,
+        movies=features["movieId"].to_numpy(),
+        parts=parts,
+        codes=dict(zip(codes["movieId"].to_pylist(), codes["code"].to_pylist(), strict=True)),
+        users=_vocabulary(folder, "userId"),
+        genres={
+            movie: [known.get(name, OUT_OF_VOCABULARY) for name in names]
+            for movie, names in zip(movies["movieId"].to_pylist(), movies["genres"].to_pylist(), strict=True)
+        },
+        first=dict(np.load(first)) if first.exists() else {},
+    )
+
+
+def _matrix(column: pa.ChunkedArray) -> np.ndarray:
+    return np.concatenate([chunk.flatten().to_numpy() for chunk in column.chunks]).reshape(len(column), -1)
+
+
+def _vocabulary(folder: Path, column: str) -> dict[Any, int]:
+    path = folder / "workflow-hugectr" / "categories" / f"unique.{column}.parquet"
+    values = pq.read_table(path, columns=[column], partitioning=None)[column].to_pylist()
+    return {value: code for code, value in enumerate(values, start=RESERVED)}

@@ -13,12 +13,20 @@ from pathlib import Path
 import numpy as np
 
 from .api import Record
-from .errors import DuplicateKey, KeyNotInTable, MissingFile, WorkspaceTooSmall, WrongSize
+from .errors import (
+    DuplicateKey,
+    InvalidValue,
+    KeyNotInTable,
+    MissingFile,
+    OrderViolation,
+    WorkspaceTooSmall,
+    WrongSize,
+)
 from .graph import Graph
 from .reader import Slot
 
-STATES = {"Adam": 2, "SGD": 0, "AdaGrad": 1, "MomentumSGD": 1, "Nesterov": 1, "RMSProp": 1, "Ftrl": 2}
-"""Numbers an optimizer keeps for each number of a table."""
+STATES = {"Adam": 2, "SGD": 0, "AdaGrad": 1, "MomentumSGD": 1, "Nesterov": 1, "Ftrl": 2}
+"""Numbers that the optimizers of sparse embeddings keep for each number of a table."""
 
 
 @dataclass
@@ -26,15 +34,25 @@ class Table:
     """One embedding table of this process: ``keys`` int64 [n], sorted, and ``vectors`` float32 [n, width]."""
 
     config: Record
-    states: int
+    optimizer: Record
     gpus: int
     keys: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     vectors: np.ndarray = field(init=False)
     loaded: bool = False
     frozen: bool = False
+    trained: bool = False
+    """Whether rows for the keys of training were added, as the first batch does."""
 
     def __post_init__(self) -> None:
         self.vectors = np.zeros((0, self.config.embedding_vec_size), np.float32)
+        kind = self.optimizer.optimizer_type.name
+        if kind not in STATES:
+            raise InvalidValue(f"SparseEmbedding {self.name!r}: sparse embeddings have no {kind}, only {[*STATES]}")
+
+    @property
+    def states(self) -> int:
+        """Numbers that the optimizer keeps for each number of the table."""
+        return STATES[self.optimizer.optimizer_type.name]
 
     @property
     def name(self) -> str:
@@ -66,6 +84,9 @@ class Table:
     def load(self, folder: Path) -> None:
         """Read a sparse folder; sizes must fit the width and keys be unique."""
         width = self.config.embedding_vec_size
+        if self.loaded or self.trained:
+            when = "loaded once already" if self.loaded else "in training"
+            raise OrderViolation(f"load_sparse_weights: {self.name!r} is {when}; load it once, before fit")
         for name in ("key", "emb_vector", *(["slot_id"] if self.localized else [])):
             if not (folder / name).is_file():
                 raise MissingFile(f"{folder / name} does not exist, so {self.name!r} cannot be loaded")
@@ -106,6 +127,7 @@ class Table:
         order = np.argsort(np.concatenate([self.keys, new]), kind="stable")
         self.keys = np.concatenate([self.keys, new])[order]
         self.vectors = np.concatenate([self.vectors, drawn])[order]
+        self.trained = True
 
     def look_up(self, keys: np.ndarray) -> np.ndarray:
         """Return vectors float32 [keys, width]; a missing key reads as zeros, as in evaluation."""
@@ -142,6 +164,11 @@ def _initial(layer: Record, width: int, generator: np.random.Generator) -> list[
     kind = layer.layer_type.name
     if kind == "InnerProduct":
         out = layer.num_output
+        kinds = {layer.weight_init_type.name, layer.bias_init_type.name}
+        if kinds == {"Zero"}:
+            return [np.zeros((width, out)), np.zeros(out)]
+        if kinds != {"Default"}:
+            raise InvalidValue(f"layer {layer.top_names}: this stand-in draws Default or Zero for both, not {kinds}")
         deviation = math.sqrt(2 / (width + out)) / 0.87962566
         return [generator.normal(0, deviation, (width, out)), generator.normal(0, 1 / math.sqrt(out), out)]
     if kind == "MLP":

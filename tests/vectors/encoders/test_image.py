@@ -158,6 +158,11 @@ def without_a_layer(folder):
     save_file(weights, folder / "model.safetensors")
 
 
+def with_other_classes_and_without_a_layer(folder):
+    edit(folder / "config.json", num_classes=5)
+    without_a_layer(folder)
+
+
 CONFIG = {"input_size": [3, 32, 32], "interpolation": "bicubic", "mean": [0.5] * 3, "std": [0.5] * 3, "num_classes": 12}
 REFUSED = {
     "no square": (pictures(input_size=[3, 32, 48]), r"its pictures are \(3, 32, 48\), not squares of at most 1024"),
@@ -166,6 +171,7 @@ REFUSED = {
     "no deviation": (pictures(std=[0.5, 0.5, 0]), "three means and three positive deviations"),
     "no resampling": (pictures(interpolation="psychic"), "'PSYCHIC'"),
     "a layer is missing": (without_a_layer, r"Error\(s\) in loading state_dict"),
+    "two numbers of classes": (with_other_classes_and_without_a_layer, "two numbers of classes, one of them 12"),
     "damaged weights": (lambda folder: (folder / "model.safetensors").write_bytes(b"half a file"), "header"),
     "damaged config": (lambda folder: (folder / "config.json").write_text("{"), "Expecting property name"),
     "no config": (lambda folder: (folder / "config.json").unlink(), "Config file not found"),

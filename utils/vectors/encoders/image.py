@@ -161,8 +161,10 @@ def _of_timm(name: str) -> _Network:
     hashes = base.model_hashes(PARAMETER, name, folder)
     if not (folder / "model.safetensors").is_file():
         raise ValueError(f"{folder} has no model.safetensors")
-    # With its last layer, because timm then refuses weights that lack a layer.
+    # With its last layer as published: only then does timm refuse weights that lack a layer.
     module: Any = timm.create_model(f"local-dir:{folder}", pretrained=True)
+    if module.num_classes != module.pretrained_cfg["num_classes"]:
+        raise ValueError(f"its config.json names two numbers of classes, one of them {module.num_classes}")
     module.reset_classifier(0)
     wanted = timm.data.resolve_model_data_config(module)
     sides, mean, std = set(wanted["input_size"][1:]), wanted["mean"], wanted["std"]

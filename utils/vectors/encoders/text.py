@@ -6,9 +6,7 @@ text is cut between words into windows, and its vector is the mean of theirs, we
 """
 
 import contextlib
-import io
 import json
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from sentence_transformers.base.modules import Dense, Normalize, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 from torch import nn
@@ -43,8 +42,8 @@ _LATE_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-
 class TextEncoder(Encoder):
     """An encoder on its device, ready for ``encode_synopses``: modules of sentence-transformers.
 
-    ``transformer`` gives a vector for each token, ``pooling`` makes one of them, ``after`` follows on that; ``steps``
-    says so in words. ``max_tokens`` is the longest window, ``frame`` the tokens that the model wants around a text.
+    ``transformer`` gives a vector for each token, ``pooling`` makes one of them, ``after`` are the layers behind that;
+    ``steps`` says it in words. ``max_tokens`` is the longest window, ``frame`` the tokens that belong around a text.
     """
 
     transformer: Any
@@ -66,7 +65,7 @@ class TextEncoder(Encoder):
 
 
 class _WholeTransformer(Transformer):
-    """A transformer that has all its layers, and takes no more than its limit from the configuration in its folder."""
+    """A transformer with all its layers, which takes only limit and lower case from sentence_bert_config.json."""
 
     def _load_model(self, *given: Any, **named: Any) -> Any:
         loaded: Any = super()._load_model(*given, output_loading_info=True, **named)
@@ -249,11 +248,14 @@ def default_folder(cache: Path) -> Path:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep libraries from printing while a model is loaded: what matters of it is checked and raised."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    """Keep transformers from printing while a model is loaded: what matters of it is checked and raised."""
+    messages = transformers.utils.logging
+    verbosity, bars = messages.get_verbosity(), messages.is_progress_bar_enabled()
+    messages.set_verbosity_error()
+    messages.disable_progress_bar()
     try:
-        with contextlib.redirect_stderr(io.StringIO()):
-            yield
+        yield
     finally:
-        logging.disable(disabled)
+        messages.set_verbosity(verbosity)
+        if bars:
+            messages.enable_progress_bar()
