@@ -29,7 +29,7 @@ def spellings(title: str) -> list[str]:
     """
     whole = parse_title(title)[0]
     main, *others = re.split(r" \((?:a\.k\.a\. )?", whole)
-    names = [main, *(other.rstrip(") ") for other in others), whole]
+    names = [main, *(other.rstrip(") ") for other in others)]
     return list(dict.fromkeys(name for name in map(_plain, names) if name))
 
 
