@@ -75,6 +75,7 @@ def make_root(root: Path) -> Path:
     )
     (root / "utils" / "words.py").write_text('LOUD = "!"\n')
     (root / "utils" / "unused.py").write_text("NOBODY = 1\n")
+    (root / "utils" / "handoff" / "table.csv").write_text("read by a module beside it,1\n")
     save(root / f"{FIRST}.ipynb", "USERS = 3  # how many\n", READ_RATINGS)
     save(root / f"{SECOND}.ipynb", 'STORY = "once"  # what is told\nWORDS = [  # a list\n    1,\n    2,\n]\n', ENRICH)
     return root
@@ -178,6 +179,7 @@ def touch_everything(root: Path) -> None:
         (lambda root: edit(root / f"{FIRST}.ipynb", "USERS = 3", "USERS = 4"), ["01"]),
         (lambda root: edit(root / "utils" / "toy.py", "LOUD + story", "LOUD * 2 + story"), ["02"]),
         (lambda root: edit(root / "utils" / "words.py", '"!"', '"?"'), ["02"]),
+        (lambda root: edit(root / "utils" / "handoff" / "table.csv", "1", "2"), ["01", "02"]),
         (lambda root: edit(root / "utils" / "unused.py", "1", "2"), []),
         (lambda root: edit(root / "utils" / "handoff" / "store.py", "import json", "import json  #"), ["01", "02"]),
         (lambda root: (root / "utils" / "handoff" / "__init__.py").write_text("# New."), ["01", "02"]),

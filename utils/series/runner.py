@@ -94,14 +94,18 @@ def default_of(steps: Iterable[Step], name: str) -> Any:
 
 
 def code_of(step: Step, root: Path = ROOT) -> str:
-    """Return a hash of the notebook's code cells and of every module below ``root`` that they import, at any depth."""
+    """Return a hash of the notebook's code cells and of every module below ``root`` that they import, at any depth.
+
+    Tables beside a module, such as the plots, count as part of it.
+    """
     cells = [cell.source for cell in nbformat.read(step.path, 4).cells if cell.cell_type == "code"]
     finder = ModuleFinder(path=[str(root)])
     finder.scan_code(compile("\n".join(cells), step.path.name, "exec"), finder.add_module(step.name))
-    modules = {file for module in finder.modules.values() if (file := getattr(module, "__file__", None))}
+    modules = {Path(file) for module in finder.modules.values() if (file := getattr(module, "__file__", None))}
+    tables = {table for module in modules for table in module.parent.glob("*.csv")}
     digest = hashlib.sha256("\0".join(cells).encode())
-    for module in sorted(modules):
-        digest.update(Path(module).read_bytes())
+    for path in sorted(modules | tables):
+        digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
