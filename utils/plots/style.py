@@ -19,7 +19,7 @@ WIDTH, HEIGHT = 10.0, 4.0
 """Inches no figure exceeds."""
 CARD, INK, QUIET, GRID = "#fbfaf7", "#22272e", "#6b7280", "#e2e0d9"
 COLOURS = ("#2f6f9f", "#d9772b", "#3c8d5a", "#b2456e", "#7b62b3", "#a08a2c", "#4aa3a2", "#8c5a3c")
-STAND_IN = "made from stand-in posters and synopses"
+STAND_IN = "made from stand-in posters"
 
 
 class PlotError(ValueError):
