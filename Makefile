@@ -1,7 +1,10 @@
 # make run    the series, headless        make test   every test
-# make lab    JupyterLab                  make lint   ruff over code and notebooks, mypy over utils
+# make lab    JupyterLab                  make lint   ruff over code and notebooks, mypy, order of imports
+# make coverage  every test, then what of utils they did not reach: a third slower
 # make report  the executed series as a site to read in a browser: runs/<DATASET>/site/index.html
 # make bench  each stage against what a user would do instead: benchmarks/README.md
+# make growth  the series at 1, 5 and 25 million ratings: the table in docs/scaling.md
+# make peers  the environment of other libraries, which the full study is compared with
 # make evidence  the full study, written to benchmarks/evidence.md
 # make outputs  the outputs of the last complete run, into the committed notebooks
 # make clean  executed notebooks and data (never what you put elsewhere)
@@ -12,14 +15,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 export DATASET ARCHIVE PARAMS
 
-.PHONY: run test lab lint report evidence bench clean outputs check-machine
-.DEFAULT_GOAL := run
+.PHONY: help run test coverage lab lint report evidence bench growth peers outputs clean check-machine
+.DEFAULT_GOAL := help
+
+# The lines at the top of this file.
+help:
+	@sed -n 's/^# \{0,1\}//p;/^PYTHON/q' $(firstword $(MAKEFILE_LIST)) | sed '/^PYTHON/d'
 
 run: $(VENV)/.ready
 	@$(BIN)/python -m utils.series.runner $${DATASET:+"DATASET=$$DATASET"} $${ARCHIVE:+"ARCHIVE=$$ARCHIVE"} --params "$$PARAMS"
 
 test: $(VENV)/.ready-dev
 	@env -u DATASET -u ARCHIVE -u PARAMS $(BIN)/python -m pytest -ra tests
+
+coverage: $(VENV)/.ready-dev
+	@env -u DATASET -u ARCHIVE -u PARAMS $(BIN)/python -m pytest -q --cov tests
 
 lab: $(VENV)/.ready
 	@$(BIN)/jupyter lab
@@ -28,21 +38,36 @@ lint: $(VENV)/.ready-dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy utils
+	@$(BIN)/lint-imports
 
 report: $(VENV)/.ready
-	@$(BIN)/python -m utils.series.site $${DATASET:+"DATASET=$$DATASET"}
+	@$(BIN)/python -m utils.series.site $${DATASET:+"$$DATASET"}
 
 # MOVIELENS_ARCHIVE, SYNOPSES and POSTER_EMBEDDINGS name real content to study beside the stand-ins.
 evidence: $(VENV)/.ready
 	@$(BIN)/python -m benchmarks.evidence
 
-# BENCH="--only 05,ranking --scale small" measures less.
+# BENCH="--only 05,lists --scale small" measures less.
 BENCH ?= --scale full
 bench: $(VENV)/.ready
 	@$(BIN)/python -m benchmarks.speed $(BENCH)
 
-# Copy the outputs of the last complete `make run` into the committed notebooks.
+growth: $(VENV)/.ready
+	@$(BIN)/python -m benchmarks.growth
+
+PEERS := benchmarks/peers/.venv
+peers: $(PEERS)/.ready
+
+$(PEERS)/.ready: benchmarks/peers/requirements.txt
+	@$(MAKE) --no-print-directory check-machine
+	@test -x $(PEERS)/bin/python || "$(PYTHON)" -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers/requirements.txt
+	@touch $@
+
+# Copy the outputs of the last complete `make run` into the committed notebooks; the example is run here.
 outputs: $(VENV)/.ready
+	@mkdir -p runs/examples
+	@JUPYTER_PREFER_ENV_PATH=1 $(BIN)/papermill --cwd examples --no-progress-bar examples/your-own-data.ipynb runs/examples/your-own-data.ipynb
 	@$(BIN)/python -m utils.series.committed_outputs
 
 clean:

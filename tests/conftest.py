@@ -47,7 +47,7 @@ def inputs() -> Inputs:
 
 @pytest.fixture
 def encoded(inputs: Inputs) -> dict[str, np.ndarray]:
-    """400 encoded rows as ``etl.read_encoded`` gives them; the last user and the last movies never occur."""
+    """400 encoded rows as ``workflow.read_encoded`` gives them; the last user and the last movies never occur."""
     generator = np.random.default_rng(0)
     rows = 400
     genres = generator.integers(3, inputs.genres - 1, (rows, inputs.most_genres)).astype(np.int32)

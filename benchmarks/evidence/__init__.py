@@ -1,1 +1,1 @@
-"""The full study of notebook 07's question, on several data sets and splits: ``make evidence``."""
+"""The full study, ``make evidence``: several draws of cold movies, every model trained again, one page of results."""

@@ -1,106 +1,238 @@
-"""The report of the full study, ``benchmarks/evidence.md``, written from the result files of its cases."""
+"""The page of the study: ``summarise`` brings the results of all draws to means and intervals, ``page`` shows them.
 
-import os
-from collections.abc import Sequence
+``evidence.json`` is committed beside the page, so that a test can make the page again and find it equal.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from benchmarks.evidence import checks, figures, tables
-from benchmarks.evidence.conclusion import GENRES, conclusion
-from benchmarks.evidence.results import Results, read
-from benchmarks.evidence.study import FULL, MODEL
-from utils.handoff.store import writing
-from utils.metrics.significance import FEW
+import numpy as np
+import pandas as pd
 
-TITLE = """# Does it help to see the poster and read the plot?
+from benchmarks.evidence.study import CONTROLS, FULL, HIDDEN, MODEL, SETS, TABULAR
+from utils.handoff.atomic import ROOT, writing
 
-Eight notebooks train a click model on ratings, genres, posters and plots. This report asks what each of them is
-worth: for movies the model knows and for movies nobody has rated, for known and new users, for predicting a like and
-for ranking what to watch next. It is written by `python -m benchmarks.evidence` from result files; conclusion and
-checks are computed from the numbers."""
-
-HOW_TO_READ = f"""## How to read
-
-- **Intervals.** `value [low, high]` is the mean over seeds of training, then the lowest low and the highest high of
-  the seeds' 95% intervals, which come from resampling users. Movies are not resampled: an interval says what other
-  users would change, not what other movies would.
-- **Differences** are taken on the same rows and the same resamples of users, and averaged over seeds. They can be
-  clear where the intervals of two models overlap. An interval that includes 0 is not distinguishable from nothing.
-- **p (Holm)** corrects for the number of differences taken together: all sets against the same one on the same slice,
-  and all models against popularity.
-- **n** counts ratings for AUC, logloss and ECE (lower is better for the last two); for GAUC, recall@10 and NDCG@10 it
-  counts users. **seeds** counts training runs; what needs no training has one.
-- **Slices.** warm: all validation ratings; their movies are not held out. few-shot: of these, movies with 1 to {FEW}
-  ratings in train. new users: users without a rating in train. cold: every rating of held-out movies, which no model
-  has seen; cold with poster, cold with text: those of them that have one. Ranking is full: every movie competes that
-  the user has not rated in train; for cold only the held-out movies compete; for cold among all the likes of held-out
-  movies must be found among all movies. What knows nothing of a cold movie scores them all alike, and equal scores go
-  to the lower movieId, in MovieLens the older and better known movie: its NDCG within cold is not zero.
-- **Splits.** random: validation ratings are drawn at random. temporal: they are the latest of all.
-- **Knock-outs** keep the shape of the content and take its meaning: (shuffled) gives movies each other's vectors,
-  (random) gives noise, (zeros) nothing. Vectors without meaning still tell the movies of train apart, as a second id
-  would, so such a control can be a little above ids+genres on warm movies, and below on cold ones, where it misleads.
-- **Models.** multimodal predicts a like; multimodal-rank, the same graph, is trained to tell likes from sampled
-  movies; seed is the graph of the original series.
-- **Stand-ins** are posters and synopses made from title, year and genres. They carry what genres carry and no more:
-  numbers from them show that the machinery works, not what real posters and texts are worth."""
+SUMMARY, PAGE = ROOT / "benchmarks" / "evidence.json", ROOT / "benchmarks" / "evidence.md"
+PEERS = ROOT / "benchmarks" / "peers.json"
+WORTH = {
+    "genres": (SETS[1], SETS[0]),
+    "facts: year, people, countries, languages, runtime": (TABULAR, SETS[1]),
+    "text, over the facts": (SETS[4], TABULAR),
+    "posters, over the facts": (SETS[3], TABULAR),
+    "everything, over ids": (FULL, SETS[0]),
+}
+"""Each kind of content to the feature set that has it and the one that it is measured over."""
+LISTS = ("popularity", "item-knn", "EASE", f"lists {SETS[1]}", f"lists {TABULAR}", f"lists {SETS[4]}", f"lists {FULL}")
+Numbers = Sequence[float]
 
 
-def write(cases: Sequence[Path], report: Path, figures: Path) -> None:
-    """Write the report on the cases' folders to ``report`` and its pictures to ``figures``, both replaced whole.
+def _interval(replicated: Iterable[Numbers]) -> dict[str, Any]:
+    """Return the mean over draws, the 95% interval of that mean, and the values of the draws.
 
-    Cases with real content come first. Raises EvidenceError where a folder has no ``about.json`` or a damaged file.
+    Each draw gives a value and its resamples of users and movies. The interval resamples the draws, too: draws are
+    drawn with replacement, and of each one of its resamples.
     """
-    found = sorted((read(case) for case in cases), key=lambda case: bool(case.about["stand_in"]))
-    figures.mkdir(parents=True, exist_ok=True)
-    report.parent.mkdir(parents=True, exist_ok=True)
-    told = [TITLE, "", HOW_TO_READ, "", "## Conclusion", "", *conclusion(found), ""]
-    for case in found:
-        told += _section(case, report.parent, figures)
-    checked = checks.lines(found)
-    told += ["## What was checked", "", "Claims that the study was meant to test. A **no** is a result too.", *checked]
-    with writing(report) as path:
-        path.write_text("\n".join(told).rstrip() + "\n")
+    draws = [np.asarray(values, float) for values in replicated if len(values)]
+    if not draws:
+        return {"value": None, "low": None, "high": None, "draws": []}
+    generator, (least, count) = np.random.default_rng(0), (min(map(len, draws)), len(draws))
+    replicates = np.stack([draw[1:least] for draw in draws])
+    chosen = generator.integers(0, count, (2000, count)), generator.integers(0, least - 1, (2000, count))
+    values = replicates[chosen].mean(axis=1)
+    low, high = np.percentile(values, [2.5, 97.5])
+    of_draws = [float(draw[0]) for draw in draws]
+    mean = float(np.mean(of_draws))
+    # Resamples of lists and AUCs of few rows are biased a little; the interval is moved to the value it belongs to.
+    shift = mean - float(values.mean())
+    numbers = {"value": mean, "low": float(low) + shift, "high": float(high) + shift}
+    return {name: round(number, 5) for name, number in numbers.items()} | {"draws": [round(v, 4) for v in of_draws]}
 
 
-def _section(case: Results, base: Path, folder: Path) -> list[str]:
-    """Return the lines on one case; what it has no rows for is left out."""
-    pictures = {name: _picture(case, name, base, folder) for name in figures.FIGURES}
-    told = [f"## {case.title}", ""]
-    if case.absent:
-        told += [f"Result files that are not there: {', '.join(case.absent)}.", ""]
-    told += tables.data(case)
-    told += _part("Settings", tables.settings(case), tables.peer_settings(case))
-    told += _part(
-        "Predicting a like",
-        pictures["ablation"],
-        tables.click(case, ("warm", "cold"), f"Warm and cold, {case.about['split']} split"),
-        pictures["slices"],
-        tables.click(case, tables.FURTHER_SLICES, f"Further slices, {case.about['split']} split", plain=True),
+def _difference(draws: Sequence[Mapping[str, Numbers]], one: str, other: str) -> dict[str, Any]:
+    pairs = [(draw[one], draw[other]) for draw in draws if one in draw and other in draw]
+    return _interval([np.subtract(a, b) for a, b in pairs])
+
+
+def summarise(results: Sequence[Path]) -> None:
+    """Write ``evidence.json`` from the result files of ``study``."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for path in results:
+        found = json.loads(path.read_text())
+        groups.setdefault(f"{found['about']['dataset']}, {found['about']['split']} split", []).append(found)
+    with writing(SUMMARY) as temporary:
+        temporary.write_text(json.dumps({name: _case(found) for name, found in groups.items()}, indent=1) + "\n")
+
+
+def _case(found: list[dict[str, Any]]) -> dict[str, Any]:
+    clicks = {name: [one["auc"][name] for one in found] for name in ("cold", "warm")}
+    lists = {
+        name: [{model: by[name] for model, by in one["ndcg"].items() if by.get(name)} for one in found]
+        for name in ("warm", "cold", "cold among all")
+    }
+    models = dict.fromkeys(model for one in found for model in one["auc"]["warm"])
+    listed = {name: name if "lists" in name else f"{name} ids" for name in (*LISTS, *(f"lists {one}" for one in SETS))}
+    listed |= {f"{MODEL} {FULL}": f"{MODEL} {FULL}"}
+    values = pd.concat([pd.DataFrame(one["metrics"]) for one in found])
+    values.columns = ["model", "features", "slice", "metric", "value", "n"]
+    table = values.groupby(["model", "features", "slice", "metric"], sort=False).agg({"value": "mean", "n": "mean"})
+    new = {
+        "kept": [
+            [np.mean(one["new users"][k]) for k in ("given all their ratings", "trained on them")] for one in found
+        ],
+        "three": _interval(_paired([one["new users"] for one in found], "given three likes", "popularity")),
+    }
+    return {
+        "about": [one["about"] for one in found],
+        "auc": {
+            name: {model: _interval([draw[model] for draw in draws if model in draw]) for model in models}
+            for name, draws in clicks.items()
+        },
+        "worth": {
+            kind: {
+                f"{name} auc": _difference(draws, f"{MODEL} {has}", f"{MODEL} {over}") for name, draws in clicks.items()
+            }
+            | {f"{name} lists": _difference(lists[name], f"lists {has}", f"lists {over}") for name in ("cold", "warm")}
+            for kind, (has, over) in WORTH.items()
+        },
+        "over": {
+            f"{one} - {other}": {name: _difference(draws, f"{MODEL} {one}", other) for name, draws in clicks.items()}
+            for one, other in _pairs()
+        },
+        "lists": {
+            name: {shown: _interval([d[key] for d in draws if key in d]) for shown, key in listed.items()}
+            for name, draws in lists.items()
+        },
+        "above EASE": _difference(lists["warm"], f"lists {FULL}", "EASE ids"),
+        "new users": new,
+        "epochs": [one["epochs"] for one in found],
+        "table": [
+            [*key, round(row.value, 5), int(row.n)] for key, row in zip(table.index, table.itertuples(), strict=True)
+        ],
+    }
+
+
+def _pairs() -> list[tuple[str, str]]:
+    """Return feature sets and what they are compared with besides WORTH: baselines, controls, hidden content."""
+    pairs = [("ids", "user+movie bias ids"), ("ids", "user mean ids")]
+    pairs += [(FULL, f"{MODEL} {control}") for control in CONTROLS]
+    return pairs + [(hidden, f"{MODEL} {over}") for hidden in HIDDEN for over in (TABULAR, SETS[1])]
+
+
+def _paired(found: Sequence[Mapping[str, Numbers]], one: str, other: str) -> list[np.ndarray]:
+    """Return for each draw the mean difference over users, then that of 200 resamples of users."""
+    results = []
+    for draw in found:
+        difference = np.subtract(draw[one], draw[other])
+        generator = np.random.default_rng(0)
+        rows = generator.integers(0, len(difference), (200, len(difference)))
+        results.append(np.append(difference.mean(), difference[rows].mean(axis=1)))
+    return results
+
+
+def _shown(cell: Mapping[str, Any], digits: int = 3, sign: bool = False) -> str:
+    if cell["value"] is None:
+        return ""
+    form = f"{'+' if sign else ''}.{digits}f"
+    return f"{cell['value']:{form}} [{cell['low']:{form}}, {cell['high']:{form}}]"
+
+
+def paragraph(summary: Mapping[str, Any]) -> str:
+    """Return what may be quoted, at most 120 words, from the data set with real content (the last one)."""
+    name = [name for name in summary if "random" in name][-1]
+    case = summary[name]
+    worth, draws, listed = case["worth"], len(case["about"]), case["lists"]["warm"]
+
+    def say(kind: str, column: str) -> str:
+        return _shown(worth[kind][column], sign=True)
+
+    facts, text, posters = list(WORTH)[1:4]
+    return (
+        f"On {name}, {draws} draws of cold movies (95% intervals over draws, users and movies): for movies nobody has "
+        f"rated, genres are worth {say('genres', 'cold auc')} AUC over ids, facts (year, people, countries) another "
+        f"{say(facts, 'cold auc')}; a plot adds {say(text, 'cold auc')} to these, a poster {say(posters, 'cold auc')}. "
+        f"In lists of cold movies the text adds {say(text, 'cold lists')} NDCG@10. With ratings, everything is "
+        f"worth {say('everything, over ids', 'warm auc')} AUC. Lists reach NDCG@10 "
+        f"{listed[f'lists {FULL}']['value']:.3f}, plain EASE {listed['EASE']['value']:.3f}."
     )
-    against = dict.fromkeys(case.differences.loc[case.differences["metric"] == "auc", "against"])
-    wanted = [name for name in ("ids", GENRES) if name in against]
-    others = [name for name in against if name not in wanted]
-    told += _part("Differences", *(tables.differences(case, name) for name in (*wanted, *others)))
-    told += _part(
-        "Ranking",
-        *(tables.ranking(case, name) for name in tables.RANKING_SLICES),
-        tables.differences(case, "popularity", "ndcg@10"),
-        tables.peer_errors(case),
-    )
-    told += _part("Missing content", pictures["missing"], tables.gaps(case))
-    of = [f"{MODEL}, {FULL}, first seed, {case.about['split']} split.", ""] if pictures["reliability"] else []
-    told += _part("Can the probabilities be believed?", pictures["reliability"], of)
-    return told
 
 
-def _part(title: str, *blocks: list[str]) -> list[str]:
-    lines = [line for block in blocks for line in block]
-    return [f"### {title}", "", *lines] if lines else []
+def page(summary: Mapping[str, Any], peers: Mapping[str, Any]) -> str:
+    """Return the page in Markdown."""
+    lines = [
+        "# What is content worth?",
+        "",
+        "Written by `make evidence` from [evidence.json](evidence.json). How it is measured: [docs/evidence.md]"
+        "(../docs/evidence.md). Questions people ask: [docs/faq.md](../docs/faq.md).",
+        "",
+        f"> {paragraph(summary)}",
+        "",
+        "Differences on the same ratings, mean over draws [95% interval over draws, users and movies]. ml-100k has our "
+        "own plots and **stand-in posters**: a picture drawn from title and genres is expected to add nothing.",
+        "",
+    ]
+    for name, case in summary.items():
+        if "random" not in name:
+            continue
+        lines += [f"**{name}**", "", "| content | cold AUC | warm AUC | cold lists, NDCG@10 |", "|---|---|---|---|"]
+        for kind, cells in case["worth"].items():
+            shown = (_shown(cells[column], sign=True) for column in ("cold auc", "warm auc", "cold lists"))
+            lines.append(f"| {kind} | {' | '.join(shown)} |")
+        lines.append("")
+    lines += [
+        "## Lists",
+        "",
+        "NDCG@10 among all movies (warm) and among the cold ones (cold); ties fall at random.",
+        "",
+    ]
+    random = [name for name in summary if "random" in name]
+    titles = [f"{name.split(',')[0]}, {part}" for name in random for part in ("warm", "cold")]
+    lines += [f"| model | {' | '.join(titles)} |", f"|---|{'---|' * len(titles)}"]
+    for model in (*LISTS, *sorted({model for name in random for model in peers.get(name, {})})):
+        cells = []
+        for name in random:
+            for part in ("warm", "cold"):
+                cell = summary[name]["lists"][part].get(model) or peers.get(name, {}).get(model, {}).get(part)
+                cells.append(_shown(cell) if cell else "")
+        lines.append(f"| {model} | {' | '.join(cells)} |")
+    lines += ["", *(line for name, case in summary.items() for line in _details(name, case))]
+    return "\n".join(lines) + "\n"
 
 
-def _picture(case: Results, name: str, base: Path, folder: Path) -> list[str]:
-    saved = figures.save(case, name, folder)
-    if saved is None:
-        return []
-    shows, path = saved
-    return [f"![{shows}]({Path(os.path.relpath(path, base)).as_posix()})", ""]
+def _details(name: str, case: Mapping[str, Any]) -> list[str]:
+    about, new = case["about"][0], case["new users"]
+    kept = [a / b for a, b in new["kept"] if b]
+    lines = [f"<details><summary>{name}: all numbers</summary>", ""]
+    lines += [
+        f"Draws {', '.join(str(one['draw']) for one in case['about'])}; of the first: {about['rows']['train']:,} "
+        f"ratings in train, {about['rows']['valid']:,} in valid, {about['rows']['cold']:,} of {about['cold movies']:,} "
+        f"cold movies; {about['users']:,} users, {about['movies']:,} movies, {about.get('has_poster', 0):,} with a "
+        f"poster, {about.get('has_text', 0):,} with a text.",
+        "",
+        f"New users, never trained on: given all their ratings, {np.mean(kept):.3f} of the NDCG@10 that training "
+        f"on them reaches; given three likes, {_shown(new['three'], sign=True)} over popularity.",
+        "",
+        "| AUC of | cold | warm |",
+        "|---|---|---|",
+    ]
+    lines += [f"| {m} | {_shown(case['auc']['cold'][m])} | {_shown(cell)} |" for m, cell in case["auc"]["warm"].items()]
+    lines += ["", "| difference in AUC | cold | warm |", "|---|---|---|"]
+    for pair, cells in case["over"].items():
+        lines.append(f"| {pair} | {' | '.join(_shown(cells[part], 4, sign=True) for part in ('cold', 'warm'))} |")
+    frame = pd.DataFrame(case["table"], columns=["model", "features", "slice", "metric", "value", "n"])
+    wide = frame.pivot(index=["model", "features"], columns=["slice", "metric"], values="value").round(4)
+    columns = [c for c in wide.columns if c[1] in ("auc", "ndcg@10", "logloss")]
+    lines += ["", "| model | features | " + " | ".join(" ".join(c) for c in columns) + " |"]
+    lines.append("|---|---|" + "---|" * len(columns))
+    for key, row in wide[columns].iterrows():
+        cells = ["" if pd.isna(value) else f"{value:.4f}" for value in row]
+        lines.append(f"| {key[0]} | {key[1]} | {' | '.join(cells)} |")
+    return [*lines, "", "</details>", ""]
+
+
+def write() -> None:
+    """Write the page from ``evidence.json`` and, if there is one, ``peers.json``."""
+    peers = json.loads(PEERS.read_text()) if PEERS.exists() else {}
+    with writing(PAGE) as temporary:
+        temporary.write_text(page(json.loads(SUMMARY.read_text()), peers))

@@ -1,175 +1,142 @@
-"""Train and judge everything that one case needs; write its result files.
+"""Train and judge everything that one case needs; its result file holds numbers, of which ``report`` makes a page.
 
-``about.json``, ``metrics.csv``, ``differences.csv``, ``tuned.csv`` and ``reliability.csv`` go to the case's folder.
 Finished runs are kept as checkpoints, so a study that was stopped goes on where it was.
 """
 
 import json
 from collections.abc import Callable
-from importlib import metadata
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import torch
 
-from benchmarks.evidence import cases
 from benchmarks.evidence.cases import Case
-from utils.handoff.store import Store, open_store, writing
-from utils.metrics import significance
-from utils.model import frozen_table
-from utils.model.architectures import FEATURE_SETS
+from utils.handoff.atomic import writing
+from utils.handoff.hashing import lowest
+from utils.handoff.store import open_store
+from utils.metrics import ranking, significance
+from utils.model import frozen_table, list_model
+from utils.model.feature_sets import FeatureSet, parse
 from utils.model.training import launch
-from utils.series.runner import ROOT
-from utils.study import missing_content, objectives, study
+from utils.model.training.fit import Settings
+from utils.study import tuning
+from utils.study.data import StudyData
+from utils.study.results import Outcome, Results
+from utils.study.study import Study
 
-MODEL, FULL = "multimodal", FEATURE_SETS[-1]
-CONTROLS = (
-    f"{FULL}(shuffled)",
-    f"{FULL}(random)",
-    f"{FULL}(zeros)",
-    "ids+genres+poster(shuffled)",
-    "ids+genres+text(shuffled)",
-)
-EPOCHS, RANK_EPOCHS, BATCH_SIZE, LEARNING_RATE = 36, 16, 2048, 0.002
-"""As in notebook 07, but for a few more epochs to choose from."""
-TRIES = {"like": 3, "rank": 1}
-SEEDS = {"random": (42, 43, 44, 45, 46), "temporal": (42, 43, 44)}
-FEWER_SEEDS = (42, 43, 44)
-SWEEP_SEEDS = (42, 43)
-PACKAGES = ("torch", "numpy", "nvtabular", "pandas", "polars", "scikit-learn")
-
-
-def run(case: Case, threads: int, started: float) -> None:
-    """Do the whole study of a case that ``cases.prepare`` has made ready, on ``threads`` threads of PyTorch.
-
-    Progress is printed with the minutes since ``started`` (see ``cases.say``).
-    """
-
-    def say(words: str) -> None:
-        cases.say(started, f"{case.name}  {words}")
-
-    torch.set_num_threads(threads)
-    store = open_store(str(ROOT / case.data_dir), case.dataset, 42, "07-Training-with-HugeCTR")
-    experiment = _open(store)
-    seeds, random = SEEDS[case.split], case.split == "random"
-    sets = [*FEATURE_SETS, *(CONTROLS if random else CONTROLS[:1])]
-    experiment.run_baselines()
-    _train(experiment, "like", sets, seeds, say)
-    for features in (FEATURE_SETS[0], FULL):
-        for seed in FEWER_SEEDS:
-            experiment.run("seed", features, seed)
-    _train(experiment, "rank", [*FEATURE_SETS], FEWER_SEEDS, say)
-    if random:
-        _sweep(experiment, say)
-    store.record("checkpoints", rows=None)
-    case.results.mkdir(parents=True, exist_ok=True)
-    tables = {
-        "metrics": experiment.metrics(gaps=True),
-        "differences": pd.concat([_auc_differences(experiment, sets, seeds), _ranking_differences(experiment)]),
-        "tuned": pd.DataFrame([row for rows in experiment.tuned.values() for row in rows]),
-        "reliability": pd.concat(
-            [part.assign(slice=name) for name, part in experiment.reliability(MODEL, FULL, seeds[0]).items()]
-        ),
-    }
-    for name, table in tables.items():
-        with writing(case.results / f"{name}.csv") as path:
-            table.to_csv(path, index=False)
-    about = _about(case, experiment, seeds)
-    with writing(case.results / "about.json") as path:
-        path.write_text(json.dumps(about, indent=1))
+MODEL = "multimodal"
+SETS = [
+    "ids",
+    "ids+genres",
+    "ids+genres+facts",
+    "ids+genres+facts+poster",
+    "ids+genres+facts+text",
+    "ids+genres+facts+poster+text",
+]
+FULL, TABULAR = SETS[-1], SETS[2]
+CONTROLS = [f"{FULL}(shuffled)", f"{FULL}(random)", f"{FULL}(zeros)"]
+HIDDEN = [f"{FULL}(50% missing, mean)", f"{FULL}(90% missing, mean)"]
+SETTINGS = Settings(epochs=24, batch_size=2048, learning_rate=0.002)
+REPLICATES = 200
+NEW_USERS = 200
 
 
-def _open(store: Store) -> study.Study:
+def run(case: Case, say: Callable[[str], None] = print) -> None:
+    """Do the study of a case that ``Case.prepare`` has made ready, and write its result file."""
+    store = open_store(str(case.folder), case.dataset, case.draw, "07-Training-with-HugeCTR")
     features, codes = store.read("feature_store"), store.read("movie_codes")
-    movies = store.read("movies_converted").sort_by("movieId")
-    settings = objectives.settings("both", EPOCHS, RANK_EPOCHS, BATCH_SIZE, LEARNING_RATE)
-    table = frozen_table.content_table(features, codes)
-    fit = launch.trainer(store, "torch", 1, [[0]])
-    return study.Study.open(store, movies, features, codes, table, settings, "torch", fit)
-
-
-def _train(
-    experiment: study.Study, objective: str, sets: list[str], seeds: tuple[int, ...], say: Callable[[str], None]
-) -> None:
-    for features in sets:
-        experiment.tune(MODEL, [features], objective, TRIES[objective], seeds[0])
-        for seed in seeds:
-            experiment.run(MODEL, features, seed, objective)
-        say(f"{objective}: {features}, {len(seeds)} seeds")
-
-
-def _sweep(experiment: study.Study, say: Callable[[str], None]) -> None:
-    for share in missing_content.SHARES:
-        for strategy in missing_content.STRATEGIES:
-            for seed in SWEEP_SEEDS:
-                experiment.run(MODEL, missing_content.name(FULL, share, strategy), seed)
-        say(f"{share:.0%} missing")
-
-
-def _auc_differences(experiment: study.Study, sets: list[str], seeds: tuple[int, ...]) -> pd.DataFrame:
-    """Return paired differences in AUC: all sets against ids and ids+genres, and content against its shuffled twin."""
-    slices = list(dict.fromkeys(name for masks in experiment.masks.values() for name in masks))
-    pairs = [("ids", sets), ("ids+genres", sets)]
-    pairs += [(f"{name}(shuffled)", [name]) for name in sets if f"{name}(shuffled)" in sets]
-    tables = [
-        experiment.differences(MODEL, features, list(seeds), against, slices).assign(against=against)
-        for against, features in pairs
-    ]
-    return pd.concat(tables).assign(model=MODEL, metric="auc")
-
-
-def _ranking_differences(experiment: study.Study) -> pd.DataFrame:
-    """Return the paired differences in NDCG@10 among all movies from popularity; ``features`` names the model too."""
-    runs: dict[str, tuple[str, list[tuple[np.ndarray, np.ndarray]]]] = {}
-    for (model, features, _, name), found in experiment.ndcg.items():
-        ours = model.startswith(MODEL) and features in FEATURE_SETS
-        if name == "warm" and (ours or model in ("item-knn", "recent popularity")):
-            runs.setdefault(f"{model} {features}" if ours else model, (model, []))[1].append(found)
-    (popular,) = [found for key, found in experiment.ndcg.items() if key[0] == "popularity" and key[3] == "warm"]
-    tables = [
-        # Popularity has one run: it stands beside each seed.
-        significance.paired_means({"popularity": [popular] * len(found), name: found}, "popularity").assign(model=model)
-        for name, (model, found) in runs.items()
-    ]
-    table = pd.concat(tables)
-    return table.assign(
-        against="popularity", slice="warm", metric="ndcg@10", p_holm=significance.holm(table["p"].to_numpy())
-    )
-
-
-def _about(case: Case, experiment: study.Study, seeds: tuple[int, ...]) -> dict[str, Any]:
-    """Return what a reader must know of the case."""
-    raw, features = experiment.raw, experiment.features
-    layout, made = experiment.store.metadata("movie_codes"), experiment.store.metadata("feature_store")
-    enriched = experiment.store.read("enriched")
-    given = {name: case.given.get(f"{number}:PRECOMPUTED") for number, name in (("03", "poster"), ("04", "text"))}
-    new = np.setdiff1d(raw["valid"]["userId"].to_numpy(), raw["train"]["userId"].to_numpy())
-    return {
-        "dataset": case.dataset,
-        "split": case.split,
-        "stand_in": "offline" in enriched["poster_source"].unique().to_pylist(),
-        "poster_source": _source(enriched["poster_source"], given["poster"], made["reductions"]["poster"]["encoder"]),
-        "text_source": _source(enriched["synopsis_source"], given["text"], made["reductions"]["text"]["encoder"]),
-        "rows": {name: table.num_rows for name, table in raw.items()},
-        "movies": features.num_rows,
-        "cold_movies": len(np.unique(raw["cold"]["movieId"].to_numpy())),
-        "users": len(experiment.users),
-        "new_users": len(new),
-        "movies_with_poster": int(np.sum(features["has_poster"].to_numpy())),
-        "movies_with_text": int(np.sum(features["has_text"].to_numpy())),
-        "seeds": list(seeds),
-        "rank_seeds": list(FEWER_SEEDS),
-        "half_life": experiment.half_life,
-        "negatives": layout.get("negatives"),
-        "better_ranker": experiment.better_ranker(MODEL, FULL),
-        "versions": {name: metadata.version(name) for name in PACKAGES},
+    data = StudyData.open(store, features, codes, frozen_table.content_table(features, codes))
+    study, results = Study(data, SETTINGS, "torch", launch.trainer(store, "torch", 1, [[0]])), Results(data)
+    results.add(*study.baselines())
+    for name in (*SETS, *CONTROLS):
+        study.tune(MODEL, [parse(name)], 1, case.draw)
+        results.add(study.run(MODEL, parse(name), case.draw))
+    results.add(*(study.run(MODEL, parse(name), case.draw) for name in HIDDEN))
+    study.tune("seed", [parse(FULL)], 1, case.draw)
+    results.add(study.run("seed", parse(FULL), case.draw))
+    for name in SETS:
+        results.add(study.lists(parse(name), case.draw)[1])
+    store.record("checkpoints", rows=None)
+    found = {
+        "about": _about(case, data),
+        "auc": _replicated(results, case.draw),
+        "metrics": _values(results.outcomes),
+        "ndcg": {f"{one.model} {one.features}": _means(one) for one in results.outcomes},
+        "new users": _new_users(study, parse(FULL)),
+        "epochs": {f"{model} {one}": rows[0]["epoch"] for (model, one), rows in study.tuned.items()},
     }
+    with writing(case.result) as path:
+        path.write_text(json.dumps(found))
+    say(f"{case.dataset}, {case.split}, draw {case.draw}")
 
 
-def _source(column: pa.ChunkedArray, precomputed: str | None, encoder: str | None) -> str:
-    """Return in words where content came from (the sources that notebook 02 recorded) and what made its vectors."""
-    names = [name for name in column.unique().to_pylist() if name]
-    ready = ["ready-made vectors"] if precomputed and not names else []
-    return f"{', '.join(names + ready) or 'none'}; encoder {encoder}"
+def _about(case: Case, data: StudyData) -> dict[str, Any]:
+    flags = {name: int(data.features[name].to_numpy().sum()) for name in data.features.column_names if "has_" in name}
+    rows = {part: table.num_rows for part, table in data.raw.items()}
+    cold = len(np.unique(data.raw["cold"]["movieId"].to_numpy()))
+    about = {"dataset": case.dataset, "split": case.split, "draw": case.draw, "rows": rows, "cold movies": cold}
+    return about | {"movies": len(data.catalogue), "users": len(data.users), "judged": len(data.users)} | flags
+
+
+def _values(outcomes: list[Outcome]) -> list[list[Any]]:
+    """Return model, features, slice, metric, value and n of every row of ``metrics.csv``."""
+    keys = ("model", "features", "slice", "metric", "value", "n")
+    return [[row[key] for key in keys] for one in outcomes for row in one.rows]
+
+
+def _replicated(results: Results, seed: int) -> dict[str, dict[str, list[float]]]:
+    """Return by slice and feature set the AUC of all rows, then of REPLICATES resamples of users and movies."""
+    wanted = [one for one in results.outcomes if one.scores and one.model in (MODEL, "user+movie bias", "user mean")]
+    found = {}
+    for part, name in significance.SLICES.items():
+        scores = {f"{one.model} {one.features}": [one.scores[part]] for one in wanted}
+        rated = results.data.rated(part)
+        values = significance.replicated_auc(rated, scores, f"{MODEL} ids", REPLICATES, seed)
+        found[name] = {key: np.round(value, 6).tolist() for key, value in values.items()}
+    return found
+
+
+def _means(one: Outcome) -> dict[str, list[float]]:
+    """Return by slice the mean NDCG@10, then that of resamples of users (the same for every model)."""
+    found = {}
+    for name, (users, values) in one.ndcg.items():
+        generator = np.random.default_rng(0)
+        drawn = [values[generator.integers(0, len(users), len(users))].mean() for _ in range(REPLICATES)]
+        found[name] = np.round([values.mean(), *drawn], 6).tolist() if len(users) else []
+    return found
+
+
+def _new_users(study: Study, features: FeatureSet) -> dict[str, list[float]]:
+    """Return NDCG@10 per user, of users left out of training: as if they had not been, by all their likes, by three.
+
+    They are NEW_USERS users with at least five likes in train; "popularity" orders the same lists by likes of train.
+    """
+    data, ratings, seed = study.data, study.judge.ratings, study.data.store.seed
+    enough = np.flatnonzero(np.bincount(ratings.user[ratings.liked], minlength=ratings.n_users) >= 5)
+    chosen = np.sort(enough[lowest(NEW_USERS, seed, "new users", data.users[enough])])
+    out = np.isin(ratings.user, chosen)
+    held = tuple(mask[~out] for mask in tuning.held_out(data, seed))
+    without = list_model.fit(ratings.take(~out), data.described(features, seed), (held[0], held[1]), seed)
+    known, rated = study.fit_lists(features, seed), ratings.matrix()[chosen]
+    likes = np.flatnonzero(out & ratings.liked)
+    first = np.argsort(ratings.timestamp[likes], kind="stable")
+    nth = np.zeros(len(likes), int)
+    for user in np.unique(ratings.user[likes]):
+        mine = first[ratings.user[likes][first] == user]
+        nth[mine] = np.arange(len(mine))
+    three = ratings.take(likes[nth < 3]).matrix()[chosen]
+    user, movie = data.places("valid")
+    asked = np.isin(user, chosen) & (data.splits["valid"].label.numpy() == 1)
+    wanted = np.searchsorted(chosen, user[asked]), movie[asked]
+    popular = np.broadcast_to(ratings.take(~out).recent(None), (len(chosen), ratings.n_movies)).astype(np.float32)
+
+    def ndcg(scores: np.ndarray) -> list[float]:
+        lists, _ = ranking.top_k(lambda a, b: scores[a:b], len(chosen), (rated.indptr, rated.indices), 10)
+        return np.round(ranking.recall_ndcg(lists, *wanted, 10)[2], 6).tolist()
+
+    scores = {
+        "trained on them": known.scores(rated),
+        "given all their ratings": without.scores(rated),
+        "given three likes": without.scores(three),
+        "popularity": popular,
+    }
+    return {name: ndcg(values) for name, values in scores.items()}

@@ -1,15 +1,19 @@
-"""Train every peer and write its lists. Run by the peers' own Python, see the package's docstring.
+"""Train the peers and write their lists: ``benchmarks/peers/.venv/bin/python -m benchmarks.peers.run DATA OUT.csv``.
 
-Settings are chosen among four a peer, by NDCG@10 on a tenth of the likes of train; ``valid`` and ``cold`` are never
-looked at, except for who their users are and which movies are held out. Then each seed trains on all of train.
+They need numpy 2, so they live in an environment of their own (``make peers``) and meet ours in files only: the
+hand-offs of 01 and 05 in DATA, two files out. OUT.csv has one row for each model and seed, with its settings or the
+error that kept it away; ``benchmarks.peers.evaluate`` judges the lists beside it (.parquet). Settings are chosen by
+NDCG@10 on a tenth of the likes of train; ``valid`` and ``cold`` only say which users and held-out movies there are.
 """
 
+import argparse
+import contextlib
 import csv
-import importlib
+import hashlib
 import json
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,143 +21,133 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 
-from benchmarks.peers.install import FAILURES
-from benchmarks.peers.models import PEERS, Peer, Settings, Task, popularity
-from benchmarks.peers.problem import PeerError, Problem, arguments, read_problem
-from utils.handoff import parameters
+from benchmarks.peers.models import PEERS, Peer, PeerError, Settings, Task, popularity
 from utils.handoff.atomic import writing
+from utils.handoff.contract import LIKED
 from utils.metrics.ranking import recall_ndcg, top_k
 
-K = 20
-SEEDS = (42, 43, 44)
-TUNING_FRACTION, TUNING_SEED = 0.1, 0
+K, SEEDS, ASIDE = 20, (42, 43, 44), 0.1
 COLUMNS = ("model", "features", "seed", "package", "version", "settings", "tuning_ndcg@10", "seconds", "error")
-"""Columns of the report: one row a model and seed, or one row with the error of a model that has no lists."""
 LAST = -1e30
 """Score of a movie that a peer knows nothing of: below every other, yet still a movie that may be listed."""
 
 
-def score_table(problem: Problem, peer: Peer, settings: Settings, seed: int) -> np.ndarray:
-    """Train and return float32 [users, movies] in the order of the problem.
+def read(folder: Path) -> tuple[Task, dict[str, pa.Table]]:
+    """Return the task of a data set's folder, and the tables of 01 and 05. Raises PeerError saying what to run."""
+    names = ("train", "valid", "cold", "feature_store")
+    try:
+        found = {name: pq.read_table(folder / f"{name}.parquet", partitioning=None) for name in names}
+    except (OSError, pa.ArrowException) as error:
+        raise PeerError(f"{folder} cannot be read ({error}). Run notebooks 01 to 05 first.") from error
+    users = np.unique(np.concatenate([found[name]["userId"].to_numpy() for name in names[:3]]))
+    task = Task.of(found["train"], users, found["feature_store"])
+    if not task.movies:
+        raise PeerError(f"{folder}/train.parquet has no rating above {LIKED:g}: there is nothing to learn from.")
+    return task, found
 
-    Users without a like get the order of popularity; movies that the peer cannot know come last.
-    """
-    task = Task.of(problem)
-    known = np.asarray(peer.fit(task, settings, seed), np.float32)
-    if not np.isfinite(known).all():
+
+def digest(folder: Path) -> str:
+    """Return the sha256 of ``train.parquet``: lists made from one train must not be judged with another."""
+    return hashlib.sha256((folder / "train.parquet").read_bytes()).hexdigest()
+
+
+def score_table(task: Task, peer: Peer, settings: Settings, seed: int) -> np.ndarray:
+    """Train; return float32 [users, movies]. Users without likes get what is popular; movies nobody knows come last."""
+    with contextlib.redirect_stdout(None):  # bars
+        found = np.asarray(peer.fit(task, settings, seed), np.float32)
+    if not np.isfinite(found).all():
         raise PeerError("scores are not finite: the model diverged")
-    scores = np.full((len(task.users), len(task.movies)), LAST, np.float32)
-    scores[task.known_users :, : task.known] = popularity(task, {}, seed)[:1]
-    scores[: task.known_users, : known.shape[1]] = known
-    return scores[np.ix_(np.argsort(task.users), np.argsort(task.movies))]
+    scores = np.full((len(task.user_ids), len(task.movie_ids)), LAST, np.float32)
+    scores[task.users :, : task.movies] = popularity(task, {}, seed)[:1]
+    scores[: task.users, : found.shape[1]] = found
+    return scores
 
 
-def recommend(problem: Problem, scores: np.ndarray, k: int, candidates: np.ndarray | None = None) -> np.ndarray:
-    """Return int64 [users, k] positions of movies, best first, -1 for none; what the user has rated is left out."""
-    return top_k(lambda start, stop: scores[start:stop], len(scores), problem.seen(), k, candidates=candidates)[0]
+def lists_of(task: Task, scores: np.ndarray, k: int, candidates: np.ndarray | None = None) -> np.ndarray:
+    """Return the k best movies of each user, int64 [users, k], -1 for none; none that the user has rated."""
+    order, rows = np.argsort(task.user, kind="stable"), np.arange(len(scores) + 1)
+    seen = np.searchsorted(task.user[order], rows), task.movie[order]
+    return top_k(lambda start, stop: scores[start:stop], len(scores), seen, k, candidates=candidates)[0]
 
 
-def tune(problem: Problem, peer: Peer) -> tuple[Settings, float | None]:
+def tune(peer: Peer, task: Task, tables: Mapping[str, pa.Table]) -> tuple[Settings, float | None]:
     """Return the settings with the best NDCG@10 on likes taken out of train, and that NDCG@10."""
     if len(peer.choices) == 1:
         return peer.choices[0], None
-    rest, user, movie = problem.set_aside(TUNING_FRACTION, TUNING_SEED)
-    reached = []
+    likes = np.flatnonzero(task.rating > LIKED)
+    aside = np.random.default_rng(0).choice(likes, max(1, round(ASIDE * len(likes))), replace=False)
+    rest = np.delete(np.arange(len(task.rating)), aside)
+    part = Task.of(tables["train"].take(rest), task.user_ids, tables["feature_store"])
+    wanted, reached = part.positions(tables["train"].take(aside), "train"), []
     for settings in peer.choices:
-        lists = recommend(rest, score_table(rest, peer, settings, TUNING_SEED), 10)
-        reached.append(float(recall_ndcg(lists, user, movie, 10)[2].mean()))
-    best = int(np.argmax(reached))
-    return peer.choices[best], reached[best]
+        lists = lists_of(part, score_table(part, peer, settings, 0), 10)
+        reached.append(float(recall_ndcg(lists, *wanted, 10)[2].mean()))
+    return peer.choices[int(np.argmax(reached))], max(reached)
 
 
-def run_peer(name: str, problem: Problem, seeds: Sequence[int]) -> tuple[list[dict[str, Any]], list[pa.Table]]:
-    """Return the rows of the report and the tables of lists of one peer."""
+def run_peer(
+    name: str, task: Task, tables: Mapping[str, pa.Table], seeds: Sequence[int]
+) -> tuple[list[dict[str, Any]], list[pa.Table]]:
+    """Return the rows of the report and the tables of lists of one peer: one that fails is a row with its error."""
     peer = PEERS[name]
-    tags = {"model": name, "features": peer.features, "package": peer.package}
-    reason = missing(peer.package)
-    if reason:
-        return [tags | {"error": reason}], []
-    tags |= {"version": metadata.version(peer.package)}
-    rows, tables = [], []
+    tags: dict[str, Any] = {"model": name, "features": peer.features, "package": peer.package}
+    rows, lists = [], []
     try:
-        settings, reached = tune(problem, peer)
-        tags |= {"settings": json.dumps(settings), "tuning_ndcg@10": reached}
+        tags["version"] = metadata.version(peer.package)
+        settings, tags["tuning_ndcg@10"] = tune(peer, task, tables)
         for seed in seeds if peer.seeded else seeds[:1]:
             start = time.monotonic()
-            scores = score_table(problem, peer, settings, seed)
-            tables += tabulate(problem, scores, {"model": name, "features": peer.features, "seed": seed})
-            rows.append(tags | {"seed": seed, "seconds": round(time.monotonic() - start, 2)})
+            scores = score_table(task, peer, settings, seed)
+            seconds = round(time.monotonic() - start, 2)
+            cold = np.isin(task.movie_ids, tables["cold"]["movieId"].to_numpy())
+            lists += tabulate(task, scores, cold, {"model": name, "features": peer.features, "seed": seed})
+            rows.append(tags | {"seed": seed, "settings": json.dumps(settings), "seconds": seconds})
     # Foreign code may raise anything; its words belong in the table, and the other peers go on.
     except Exception as error:
         rows.append(tags | {"error": f"{type(error).__name__}: {error}"})
-    return rows, tables
+    return rows, lists
 
 
-def missing(package: str) -> str | None:
-    """Return why ``package`` cannot be used: what its installer said, or what its import says; None if it can."""
-    failures = json.loads(FAILURES.read_text()) if FAILURES.exists() else {}
-    if package in failures:
-        return f"does not install: {failures[package]}"
-    try:
-        importlib.import_module(package)
-    except ImportError as error:
-        return f"{type(error).__name__}: {error}"
-    return None
-
-
-def tabulate(problem: Problem, scores: np.ndarray, tags: Mapping[str, Any]) -> list[pa.Table]:
+def tabulate(task: Task, scores: np.ndarray, cold: np.ndarray, tags: Mapping[str, Any]) -> list[pa.Table]:
     """Return the lists among all movies (slice "warm") and, from peers that read content, among the held-out ones."""
-    pools = {"warm": None} | ({"cold": problem.cold} if "+" in tags["features"] and problem.cold.any() else {})
+    pools = {"warm": None} | ({"cold": cold} if "+" in tags["features"] and cold.any() else {})
     tables = []
-    for slice_name, pool in pools.items():
-        lists = recommend(problem, scores, K, pool)
-        kept = lists >= 0
-        columns = {name: pa.array([value] * int(kept.sum())) for name, value in tags.items()}
-        columns |= {
-            "slice": pa.array([slice_name] * int(kept.sum())),
-            "userId": np.repeat(problem.user_ids, kept.sum(1)),
-            "rank": np.broadcast_to(np.arange(1, K + 1, dtype=np.int32), lists.shape)[kept],
-            "movieId": problem.movie_ids[lists[kept]],
-        }
-        tables.append(pa.table(columns))
+    for name, pool in pools.items():
+        lists = lists_of(task, scores, K, pool)
+        user, place = np.nonzero(lists >= 0)
+        columns = {key: [value] * len(user) for key, value in {**tags, "slice": name}.items()}
+        movies = task.movie_ids[lists[user, place]]
+        tables.append(pa.table(columns | {"userId": task.user_ids[user], "rank": place + 1, "movieId": movies}))
     return tables
 
 
-def write_report(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write the report as csv with the columns COLUMNS."""
-    with writing(path) as temporary, temporary.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, COLUMNS, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def main(words: Sequence[str] | None = None) -> int:
-    """Train the peers asked for; write ``--out`` (csv) and the lists beside it (.parquet)."""
-    parser = arguments(__doc__ or "")
+def main(words: Sequence[str] | None = None) -> None:
+    """Train the peers asked for; write the report and the lists."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers.run", description=__doc__)
+    parser.add_argument("data", type=Path, help="the folder of a data set")
+    parser.add_argument("out", type=Path, help="the report, .csv; the lists go beside it")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     parser.add_argument("--models", nargs="+", default=list(PEERS), choices=list(PEERS))
     asked = parser.parse_args(words)
-    if asked.out.suffix != ".csv":
-        parser.error(f"--out {asked.out} must end in .csv: the lists go beside it under .parquet.")
-    for seed in asked.seeds:
-        parameters.whole("--seeds", seed, least=0, most=2**31 - 1)
-    problem = read_problem(asked.data)
-    rows, tables = [], []
+    torch.set_num_threads(1)  # as all peers are given
+    (task, tables), rows, lists = read(asked.data), [], []
     for name in asked.models:
-        more_rows, more_tables = run_peer(name, problem, asked.seeds)
-        rows, tables = rows + more_rows, tables + more_tables
-        print(name, *(f"{row.get('seconds', '')} s {row.get('error', '')}".strip() for row in more_rows), flush=True)
-    write_report(asked.out, rows)
-    if tables:
-        lists = pa.concat_tables(tables).replace_schema_metadata({"train": problem.digest})
+        more_rows, more_lists = run_peer(name, task, tables, asked.seeds)
+        rows, lists = rows + more_rows, lists + more_lists
+        print(name, *(row.get("error", f"{row.get('seconds')} s") for row in more_rows), flush=True)
+    with writing(asked.out) as temporary, temporary.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, COLUMNS, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+    if lists:
         with writing(asked.out.with_suffix(".parquet")) as temporary:
-            pq.write_table(lists, temporary, compression="zstd")
-    return 0
+            pq.write_table(pa.concat_tables(lists).replace_schema_metadata({"train": digest(asked.data)}), temporary)
 
 
 if __name__ == "__main__":
     try:
-        sys.exit(main())
-    except (PeerError, parameters.ParameterError, OSError) as error:
+        main()
+    except (PeerError, OSError) as error:
         sys.exit(str(error))

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 
 from utils.content.enrichment import enrich
 from utils.content.providers.tmdb import open_tmdb
-from utils.fetching.answer_cache import FILE, Answers
-from utils.fetching.fetcher import Fetcher, Limits
+from utils.fetching.answers import FILE, Answers, Client
+from utils.fetching.http import Http, Limits
 from utils.handoff.store import open_store
 
 CONNECTIONS = 24
@@ -23,11 +23,9 @@ if __name__ == "__main__":
     logging.basicConfig(filename=data / "debug.log", level=logging.DEBUG)
     logging.getLogger("PIL").setLevel(logging.INFO)
     store = open_store(data, "ml-25m", 42, "02-Data-Enrichment")
-    answers = Answers(store.folder / FILE)
-    fetcher = Fetcher(1000, LIMITS, connections=CONNECTIONS)
-    tmdb = open_tmdb(fetcher, answers, accept_terms=True, environment=os.environ)
+    client = Client("tmdb", Http(1000, LIMITS, CONNECTIONS), Answers(store.folder / FILE))
+    tmdb = open_tmdb(client, accept_terms=True, environment=os.environ)
     print(tmdb.describe())
     enriched, report = enrich(store, pq.read_table(catalogue), [tmdb], (64, 96))
     store.write("enriched", enriched)
     store.write("enrichment_report", report)
-    print(f"{fetcher.requests} requests")

@@ -17,10 +17,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-BAD_BODIES = ("not-json", "html", "list")
-FINAL = ("bomb", "elsewhere", "file", "loop")
-"""Faults that no second request would mend."""
-
 
 @dataclass
 class Asked:

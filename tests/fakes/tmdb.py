@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+import pyarrow as pa
 from PIL import Image
 
 from tests.fakes.server import Answered, as_json
+from utils.handoff.contract import ARTEFACTS
 
 KEY = "0123456789abcdef0123456789abcdef"
 TRANSIENT = ("429", "500", "503", "502", "reset", "reset", "short", "hop")
@@ -88,7 +90,6 @@ def record(number: int, **changes: Any) -> dict[str, Any]:
         "original_title": f"Movie {number}",
         "original_language": "en",
         "overview": f"In movie {number} someone wants something and gets something else.",
-        "tagline": "",
         "poster_path": f"/p{number}.jpg",
         "release_date": "1994-05-06",
         "vote_count": 10,
@@ -106,13 +107,24 @@ def row(number: int, **changes: Any) -> dict[str, Any]:
     } | changes
 
 
+def catalogue(rows: list[dict[str, Any]]) -> pa.Table:
+    """Return ``rows`` as movies_converted."""
+    return pa.Table.from_pylist(rows, schema=pa.schema(list((ARTEFACTS["movies_converted"].columns or {}).items())))
+
+
 CONTENTS = {
-    **{"plain": 55, "no poster": 5, "other language": 4, "tagline": 3, "no words": 3, "gone": 3, "gone tv": 2},
+    **{"plain": 55, "no poster": 5, "other language": 4, "no words": 3, "gone": 3, "gone tv": 2},
     **{"gone episode": 2, "gone for good": 4, "wrong id": 2, "other movie": 2, "duplicates": 2, "search": 4},
-    **{"search in vain": 2, "junk": 1, "junk found": 1, "bomb": 1, "elsewhere": 1, "file": 1, "dead": 1},
+    **{"search in vain": 2, "junk": 1, "login": 1, "bomb": 1, "elsewhere": 1, "file": 1, "dead": 1},
 }
 PICTURE_KINDS = {"good": 80, "wrong type": 4, "truncated": 3, "corrupt": 3, "html": 3, "tiny": 2, "gone": 2, "dead": 1}
 PICTURE_KINDS |= {"elsewhere": 1, "file": 1}
+PICTURE_OUTCOMES = {
+    "missing": ("gone",),
+    "refused": ("truncated", "corrupt", "tiny"),
+    "failed": ("html", "elsewhere", "file", "dead"),
+}
+"""What must come of a picture that is not good: refused if it is the host's own, failed if it is not."""
 
 
 @dataclass
@@ -151,7 +163,7 @@ def plan(count: int, seed: int) -> Plan:
 
 
 def _lasting(made: Plan) -> dict[int, list[str]]:
-    kinds = {"junk": "not-json!", "junk found": "html!", "bomb": "bomb!", "elsewhere": "elsewhere!", "file": "file!"}
+    kinds = {"junk": "not-json!", "login": "html!", "bomb": "bomb!", "elsewhere": "elsewhere!", "file": "file!"}
     kinds |= {"dead": "500!"}
     return {row["movieId"]: [kinds[row["kind"]]] for row in made.rows if row["kind"] in kinds}
 
@@ -159,15 +171,13 @@ def _lasting(made: Plan) -> dict[int, list[str]]:
 def _invent(made: Plan, number: int, content: str, kind: str) -> None:
     world, facts, line = made.world, record(number), row(number) | {"kind": content}
     imdb, poster, synopsis = facts["imdb_id"], "found", "found"
-    short = {key: value for key, value in facts.items() if key not in ("imdb_id", "tagline")}
+    short = {key: value for key, value in facts.items() if key != "imdb_id"}
     match content:
         case "no poster":
             facts["poster_path"], poster = None, "missing"
         case "other language":
             facts |= {"overview": "", "original_language": "fr"}
             world.languages[number, "fr"] = "Quelqu'un veut quelque chose."
-        case "tagline":
-            facts |= {"overview": "", "tagline": "In space no one reads."}
         case "no words":
             facts |= {"overview": "", "original_language": "de"}
             synopsis = "missing"
@@ -204,17 +214,13 @@ def _invent(made: Plan, number: int, content: str, kind: str) -> None:
             line |= {"imdbId": None, "tmdbId": None}
             world.searches[f"movie {number}"] = [short | {"title": f"Movie {number} II", "original_title": "x"}]
             poster = synopsis = "missing"
-        case "junk" | "bomb" | "elsewhere" | "file":
-            poster = synopsis = "refused"
-        case "junk found":
-            world.finds[imdb] = {"movie_results": [short]}
-        case "dead":
+        case "junk" | "login" | "bomb" | "elsewhere" | "file" | "dead":
             poster = synopsis = "failed"
     if facts is not None:
         world.records[number] = facts
     if poster == "found":
-        bad = {"truncated", "corrupt", "html", "tiny", "elsewhere", "file"}
-        poster = {"gone": "missing", "dead": "failed"}.get(kind, "refused" if kind in bad else "found")
+        for outcome, kinds in PICTURE_OUTCOMES.items():
+            poster = outcome if kind in kinds else poster
         lasting = {"dead": "reset!", "elsewhere": "elsewhere!", "file": "file!"}
         if kind in lasting:
             made.image_faults[f"t/p/w92/p{number}.jpg"] = [lasting[kind]]

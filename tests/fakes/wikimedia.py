@@ -23,6 +23,8 @@ class Encyclopedia:
     items: list[tuple[int, list[str], list[str], str]] = field(default_factory=list)
     leads: dict[str, str] = field(default_factory=dict)
     renamed: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, list[tuple[str, str, str]]] = field(default_factory=dict)
+    """By IMDb id, what Wikidata says of a film: (kind of fact, item, name), or ("seconds", "", number)."""
     most_leads: int = 20
     """So many an answer has before it says to continue."""
     at_once: int = 0
@@ -50,6 +52,8 @@ class Encyclopedia:
                 return Answered(403, b"Requests must have a user agent with a contact")
             text = query["query"]
             assert query["format"] == "json"
+            if "wdt:P57" in text:
+                return self._facts(text)
             assert "wdt:P345" in text and "wdt:P4947" in text and "<https://en.wikipedia.org/>" in text
             imdb, tmdb = (
                 set(re.findall(r'"([^"]*)"', found[1]))
@@ -66,6 +70,18 @@ class Encyclopedia:
                             rows.append({name: {"type": "literal", "value": each}, "item": item, "article": article})
             head = {"vars": ["imdb", "tmdb", "item", "article"]}
             return as_json({"head": head, "results": {"bindings": rows}})
+
+    def _facts(self, text: str) -> Answered:
+        assert all(each in text for each in ("?item wdt:P345 ?imdb", '(wdt:P161 "cast")', "wikibase:quantityAmount"))
+        found = re.search(r"VALUES \?imdb {([^}]*)}", text)
+        assert found is not None
+        rows = []
+        for imdb in re.findall(r'"([^"]*)"', found[1]):
+            for fact, item, value in self.facts.get(imdb, []):
+                of = {"of": {"type": "uri", "value": f"http://www.wikidata.org/entity/{item}"}} if item else {}
+                literals = {"imdb": imdb, "fact": fact, "value": value}
+                rows.append({name: {"type": "literal", "value": each} for name, each in literals.items()} | of)
+        return as_json({"head": {"vars": ["imdb", "fact", "of", "value"]}, "results": {"bindings": rows}})
 
     def wikipedia(self, path: str, query: dict[str, str], headers: dict[str, str]) -> Answered:
         with self._counted():

@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from tests.fakes.facts import movie_facts
 from utils.features import drift, feature_store
 from utils.handoff.store import HandOffError
 from utils.handoff.vector_columns import vector_column
@@ -27,6 +28,7 @@ def content(seed: int, count: int = 600) -> np.ndarray:
 @pytest.fixture(scope="module")
 def made() -> tuple[dict[str, object], pa.Table]:
     parts = {"poster": reduced(content(1)), "text": reduced(content(2), width=3)}
+    parts["facts"] = feature_store.reduce_facts(movie_facts(MOVIES), KNOWN, 4)
     embeddings = {"poster": {"encoder": "resnet50", "weights_sha256": "ab"}, "text": {"encoder": "MiniLM"}}
     # By way of JSON, as it comes from a file.
     metadata = json.loads(json.dumps(drift.describe(parts, MOVIES, embeddings)))
@@ -40,6 +42,8 @@ def test_what_a_store_says_of_itself(made: tuple[dict, pa.Table]) -> None:
     poster, text = metadata["reductions"]["poster"], metadata["reductions"]["text"]
     assert (poster["encoder"], poster["weights_sha256"]) == ("resnet50", "ab")
     assert (poster["raw_width"], poster["width"], poster["components"], poster["fitted_on"]) == (12, 5, 5, 400)
+    facts = metadata["reductions"]["facts"]
+    assert (facts["encoder"], facts["people"], facts["countries"], facts["fitted_on"]) == (None, 60, 3, 400)
     assert poster["sha256"] == reduced(content(1)).reduction.sha256() != text["sha256"]
 
 
@@ -76,7 +80,7 @@ def test_a_store_that_was_changed_is_refused(made: tuple[dict, pa.Table]) -> Non
         drift.check_drift(metadata, features.slice(10), MOVIES[10:])
     with pytest.raises(HandOffError, match="feature_store.parquet has 1 movieIds twice"):
         drift.check_drift(metadata, pa.concat_tables([features, features.slice(3, 1)]), MOVIES)
-    narrow = features.set_column(1, "poster", vector_column(np.zeros((600, 4))))
+    narrow = features.set_column(features.column_names.index("poster"), "poster", vector_column(np.zeros((600, 4))))
     with pytest.raises(HandOffError, match="poster is 4 wide, but says that it is 5"):
         drift.check_drift(metadata, narrow, MOVIES)
 

@@ -4,7 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from utils.features import feature_store
+from tests.fakes.facts import movie_facts
+from utils.features import feature_store, pca
 from utils.features.reductions import BLOCK_ROWS
 from utils.handoff.contract import ARTEFACTS
 from utils.handoff.parameters import ParameterError
@@ -36,9 +37,9 @@ def test_every_movie_has_a_vector_and_flags_tell_which_are_real() -> None:
     assert np.allclose(part.mean, part.vectors[5:40].mean(axis=0), atol=1e-5) and np.abs(part.mean).max() > 0.1
 
 
-def test_kept_variance_of_the_fitted_movies_is_one() -> None:
+def test_columns_of_the_fitted_movies_deviate_as_those_of_facts() -> None:
     part = reduced(embeddings(MOVIES))
-    assert part.vectors[:40].var(axis=0, ddof=1).sum() == pytest.approx(1, rel=1e-5)
+    assert part.vectors[:40].std(axis=0, ddof=1).mean() == pytest.approx(pca.DEVIATION, rel=1e-5)
     assert (np.diff(part.vectors[:40].var(axis=0)) < 0).all(), "components must come in order of variance"
     assert 0 < part.reduction.explained.sum() < 1 and len(part.reduction.explained) == 6
 
@@ -71,7 +72,7 @@ def test_directions_that_are_not_there_are_columns_of_zeros(count: int, raw_widt
     assert part.vectors.shape == (60, width)
     assert part.vectors[:, :3].any(axis=0).all()
     assert not part.vectors[:, 3:].any(), "four movies, and three numbers, differ in three directions"
-    assert part.vectors[: min(count, 40)].var(axis=0, ddof=1).sum() == pytest.approx(1, rel=1e-4)
+    assert part.vectors[: min(count, 40), :3].std(axis=0, ddof=1).mean() == pytest.approx(pca.DEVIATION, rel=1e-4)
 
 
 @pytest.mark.parametrize("known", [2, 40])
@@ -131,10 +132,12 @@ def test_neither_the_order_of_the_embeddings_nor_their_chunks_matter() -> None:
 
 def test_the_table_has_the_columns_of_the_contract() -> None:
     parts = {"text": reduced(embeddings(MOVIES, seed=1), width=3), "poster": reduced(embeddings(MOVIES[:50]))}
+    parts["facts"] = feature_store.reduce_facts(movie_facts(MOVIES), KNOWN, 7)
     table = feature_store.table(MOVIES, parts)
     assert table.column_names == list(ARTEFACTS["feature_store"].columns)
     assert table["poster"].type == pa.list_(pa.float32(), 6) and table["text"].type == pa.list_(pa.float32(), 3)
-    assert (sum(table["has_poster"].to_pylist()), sum(table["has_text"].to_pylist())) == (50, 60)
+    assert table["facts"].type.list_size == parts["facts"].reduction.width
+    assert [sum(table[f"has_{block}"].to_pylist()) for block in ("facts", "poster", "text")] == [54, 50, 60]
 
 
 @pytest.mark.parametrize(("poster", "text", "missing"), [(512, 512, "mean"), (1023, 1, "zero"), (1, 1, "neighbour")])

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tests.fakes.facts import movie_facts
 from utils.features import feature_store, imputation
 from utils.handoff.vector_columns import vector_column, vectors
 
@@ -55,6 +56,16 @@ def test_what_stands_in_for_a_gap() -> None:
         assert not filled["zero"][name].vectors[~part.present].any()
         assert (filled["mean"][name].vectors[~part.present] == part.mean).all()
         assert (filled["neighbour"][name].vectors[neither] == part.mean).all()
+
+
+@pytest.mark.parametrize("missing", feature_store.MISSING)
+def test_facts_are_not_imputed_and_change_nothing_else(missing: str) -> None:
+    given = parts(POSTERS, TEXTS)
+    facts = feature_store.reduce_facts(movie_facts(MOVIES), KNOWN, 4)
+    filled = imputation.fill({"facts": facts} | given, MOVIES, KNOWN, missing)
+    assert not facts.present.all() and np.array_equal(filled["facts"].vectors, facts.vectors)
+    for name, part in imputation.fill(given, MOVIES, KNOWN, missing).items():
+        assert np.array_equal(filled[name].vectors, part.vectors)
 
 
 @pytest.mark.parametrize("name", ["poster", "text"])

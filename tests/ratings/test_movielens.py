@@ -41,19 +41,11 @@ def reasons(rejected: pl.DataFrame) -> list[tuple[int, str]]:
         ("Babylon 5", "Babylon 5", None),
         ("Matrix, The (1999)", "The Matrix", 1999),
         ("  Superman/Doomsday   (2007)  ", "Superman/Doomsday", 2007),
-        (
-            "City of Lost Children, The (Cité des enfants perdus, La) (1995)",
-            "The City of Lost Children (La Cité des enfants perdus)",
-            1995,
-        ),
+        ("Lost Children, The (Enfants perdus, Les) (1995)", "The Lost Children (Les Enfants perdus)", 1995),
         ("Bear, The (Ours, L') (1988)", "The Bear (L'Ours)", 1988),
         ("Boot, Das (Boat, The) (1981)", "Das Boot (The Boat)", 1981),
         ("Good, the Bad and the Ugly, The (1966)", "The Good, the Bad and the Ugly", 1966),
-        (
-            "Léon: The Professional (a.k.a. Professional, The) (Léon) (1994)",
-            "Léon: The Professional (a.k.a. The Professional) (Léon)",
-            1994,
-        ),
+        ("Léon (a.k.a. Professional, The) (1994)", "Léon (a.k.a. The Professional)", 1994),
         ("Death Note: Desu nôto (2006\u20132007)", "Death Note: Desu nôto", 2006),
         ("Fawlty Towers (1975-1979)", "Fawlty Towers", 1975),
         ("Big Bang Theory, The (2007-)", "The Big Bang Theory", 2007),
@@ -69,16 +61,14 @@ def test_titles(raw: str, title: str, year: int | None) -> None:
     assert parse_title(raw) == (title, year)
 
 
-def test_clean() -> None:
+def test_clean_takes_out_every_control_character_and_no_other() -> None:
     assert clean("A\0\x07  B\tC\x9f") == "A B C"
     assert clean("\r\n A\x1cB\x85C\u00a0\u2028D\x1f\n") == "ABC D"
-    assert clean("Am\u00e9lie \u200d\u00ad\ufffd \U0001f3ac") == "Am\u00e9lie \u200d\u00ad\ufffd \U0001f3ac"
-
-
-def test_clean_takes_out_every_control_character_and_no_other() -> None:
-    for character in map(chr, range(sys.maxunicode + 1)):
-        gone = unicodedata.category(character) == "Cc" or character.isspace()
-        assert (clean(character) == "") == gone, f"{character!r}"
+    everything = list(map(chr, range(sys.maxunicode + 1)))
+    gone = [char for char in everything if unicodedata.category(char) == "Cc" or char.isspace()]
+    assert {clean(char) for char in gone} == {""}
+    kept = "".join(sorted(set(everything) - set(gone)))
+    assert clean(kept) == kept
 
 
 def test_csv(tmp_path: Path) -> None:
@@ -97,13 +87,8 @@ def test_csv(tmp_path: Path) -> None:
     )
     assert (found.layout, found.rejected.height) == ("csv", 0)
     assert found.counts == {
-        "lines": 3,
-        "ratings": 3,
-        "rejected": 0,
-        "movies": 3,
-        "users": 2,
-        "cleaned titles": 0,
-    }
+        "lines": 3, "ratings": 3, "rejected": 0, "movies": 3, "users": 2, "cleaned titles": 0,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(("users", "encoding"), [("1::F\n", "latin-1"), (None, "utf-8")])
@@ -117,18 +102,6 @@ def test_double_colon(tmp_path: Path, users: str | None, encoding: str) -> None:
     assert found.movies["genres"].to_list() == [["Drama", "Musical"], []]
     assert found.ratings.rows() == [(1, 1, 5.0, 978300760), (1, 2, 3.5, 978302109)]
     assert [row for row, _ in reasons(found.rejected)] == [3, 4, 5]
-
-
-ATOMIC_ITEMS = """item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq
-1\tToy Story\t1995\tAnimation Children's Comedy
-267\tunkonwn\tunkonwn\tunknown
-543\tMisérables, Les\t1995\tDrama Musical
-1412\tLand Before Time III: The Time of the Great Giving (1995)\tV\tAnimation Children's
-"""
-ATOMIC_RATINGS = (
-    "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
-    "196\t1\t3\t881250949\n186\t267\t3\t891717742.0\n22\t543\t1\t878887116\n"
-)
 
 
 def official(items: str) -> bytes:
@@ -147,40 +120,27 @@ def official(items: str) -> bytes:
     return "".join(lines).encode("latin-1")
 
 
-def same_tables(folder: Path, items: str, ratings: str) -> movielens.Converted:
-    for name in ("a", "b"):
-        (folder / name).mkdir()
-    make(folder / "a", **{"ml-100k_item": items, "ml-100k_inter": ratings})
-    make(folder / "b", u_item=official(items), u_data=ratings.split("\n", 1)[1])
-    one, two = (convert(Source("test", archive=folder / name)) for name in ("a", "b"))
-    assert (one.layout, two.layout) == ("atomic", "tab")
-    for table in ("movies", "ratings", "rejected"):
-        assert getattr(one, table).equals(getattr(two, table))
-        assert getattr(one, table).schema == getattr(two, table).schema
-    return one
-
-
 def test_ml_100k_is_the_same_from_either_source(tmp_path: Path) -> None:
-    found = same_tables(tmp_path, ATOMIC_ITEMS, ATOMIC_RATINGS)
-    assert found.movies.drop("imdbId", "tmdbId").rows() == [
-        (1, "Toy Story", 1995, ["Animation", "Children's", "Comedy"]),
-        (267, "unknown", None, []),
-        (543, "Les Misérables", 1995, ["Drama", "Musical"]),
-        (1412, "Land Before Time III: The Time of the Great Giving", 1995, ["Animation", "Children's"]),
-    ]
-    assert found.ratings["timestamp"].to_list() == [881250949, 891717742, 878887116]
-
-
-def test_the_whole_of_ml_100k_is_the_same_from_either_source(tmp_path: Path) -> None:
     known = DATASETS["ml-100k"].wheel
     assert known is not None
     with zipfile.ZipFile(fetch_wheel(known, CACHE)) as opened:
         items, ratings = (
             opened.read(f"recbole/dataset_example/ml-100k/ml-100k.{end}").decode() for end in ("item", "inter")
         )
-    found = same_tables(tmp_path, items, ratings)
-    assert found.counts | {"users": 943, "movies": 1682, "ratings": 100_000, "rejected": 0} == found.counts
-    assert found.movies["year"].null_count() == 1
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    one = convert(make(tmp_path / "a", **{"ml-100k_item": items, "ml-100k_inter": ratings}))
+    two = convert(make(tmp_path / "b", u_item=official(items), u_data=ratings.split("\n", 1)[1]))
+    assert (one.layout, two.layout) == ("atomic", "tab")
+    for table in ("movies", "ratings", "rejected"):
+        assert getattr(one, table).equals(getattr(two, table))
+        assert getattr(one, table).schema == getattr(two, table).schema
+    assert one.counts | {"users": 943, "movies": 1682, "ratings": 100_000, "rejected": 0} == one.counts
+    assert one.movies.filter(pl.col("movieId").is_in([1, 267, 1412])).drop("imdbId", "tmdbId").rows() == [
+        (1, "Toy Story", 1995, ["Animation", "Children's", "Comedy"]),
+        (267, "unknown", None, []),
+        (1412, "Land Before Time III: The Time of the Great Giving", 1995, ["Animation", "Children's"]),
+    ]
 
 
 def test_real_ml_latest_small() -> None:
@@ -259,59 +219,44 @@ def test_columns_called_row_and_reason_and_in_any_order(tmp_path: Path) -> None:
     text = "reason,timestamp,rating,row,movieId,userId\nfun,5,4,a,1,1\nbored,5,9,b,1,2\n"
     found = convert(make(tmp_path, ratings_csv=text, movies_csv=MOVIES))
     assert found.ratings.rows() == [(1, 1, 4.0, 5)]
-    assert found.rejected.to_dicts() == [
-        {
-            "reason (source)": "bored",
-            "timestamp": "5",
-            "rating": "9",
-            "row (source)": "b",
-            "movieId": "1",
-            "userId": "2",
-            "row": 3,
-            "reason": "rating is not within 0.5 to 5",
-        }
-    ]
+    columns = ["reason (source)", "timestamp", "rating", "row (source)", "movieId", "userId", "row", "reason"]
+    assert found.rejected.columns == columns
+    assert found.rejected.rows() == [("bored", "5", "9", "b", "1", "2", 3, "rating is not within 0.5 to 5")]
 
 
 @pytest.mark.parametrize(
-    ("ratings", "message"),
+    ("file", "text", "message"),
     [
         (
+            "ratings.csv",
             "userId,movieId,score\n1,1,4\n",
             "has no column rating, timestamp. Found: userId, movieId, score. Expected: userId, movieId, rating, ",
         ),
-        ("", "has no column userId, movieId, rating, timestamp. Found: nothing"),
-        ("userId,movieId,rating,timestamp,rating\n", "has the column rating more than once"),
-        ("userId,movieId,rating,timestamp\n", "has no rating that can be used (the file has no line of data)"),
+        ("ratings.csv", "", "has no column userId, movieId, rating, timestamp. Found: nothing"),
+        ("ratings.csv", "userId,movieId,rating,timestamp,rating\n", "has the column rating more than once"),
         (
+            "ratings.csv",
+            "userId,movieId,rating,timestamp\n",
+            "has no rating that can be used (the file has no line ",
+        ),
+        (
+            "ratings.csv",
             "userId,movieId,rating,timestamp\n1,1,9,1\n1,2,9,1\n",
             "has no rating that can be used (2 times: rating is not within 0.5 to 5)",
         ),
+        ("movies.csv", "movieId,title,genres\n1,a,b\nx2,a,b\n", "line 3: movieId 'x2' is not a whole number"),
+        ("movies.csv", "movieId,title,genres\n1,a,b\n2,a,b\n1,a,b\n", "line 4: movieId 1 is in line 2 already"),
+        ("movies.csv", "movieId,title,genres\n1,a\n", "line 2: 2 fields, expected 3"),
+        ("movies.csv", "movieId,name\n1,a\n", "has no column title, genres. Found: movieId, name"),
+        ("movies.csv", "movieId,title,genres\n", "has no movie"),
+        ("movies.csv", "movieId,title,genres,year\n1,a,b,soon\n", "line 2: year 'soon' is not a year"),
+        ("movies.csv", 'movieId,title,genres\n1,"' + "a" * 200_000, "not a csv row"),
     ],
 )
-def test_ratings_that_are_refused(tmp_path: Path, ratings: str, message: str) -> None:
+def test_files_that_are_refused(tmp_path: Path, file: str, text: str, message: str) -> None:
     with pytest.raises(DataError) as caught:
-        convert(make(tmp_path, ratings_csv=ratings, movies_csv=MOVIES))
-    assert "ratings.csv" in str(caught.value)
-    assert message in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("movies", "message"),
-    [
-        ("movieId,title,genres\n1,a,b\nx2,a,b\n", "line 3: movieId 'x2' is not a whole number"),
-        ("movieId,title,genres\n1,a,b\n2,a,b\n1,a,b\n", "line 4: movieId 1 is in line 2 already"),
-        ("movieId,title,genres\n1,a\n", "line 2: 2 fields, expected 3"),
-        ("movieId,name\n1,a\n", "has no column title, genres. Found: movieId, name"),
-        ("movieId,title,genres\n", "has no movie"),
-        ("movieId,title,genres,year\n1,a,b,soon\n", "line 2: year 'soon' is not a year"),
-        ('movieId,title,genres\n1,"' + "a" * 200_000, "not a csv row"),
-    ],
-)
-def test_movies_that_are_refused(tmp_path: Path, movies: str, message: str) -> None:
-    with pytest.raises(DataError) as caught:
-        convert(make(tmp_path, ratings_csv=RATINGS, movies_csv=movies))
-    assert "movies.csv" in str(caught.value)
+        convert(make(tmp_path, **{"ratings_csv": RATINGS, "movies_csv": MOVIES, file.replace(".", "_"): text}))
+    assert file in str(caught.value)
     assert message in str(caught.value)
 
 
@@ -325,35 +270,23 @@ def test_nul_bytes_and_broken_utf8_in_titles(tmp_path: Path) -> None:
 
 def test_archives_without_a_layout_or_with_half_of_one(tmp_path: Path) -> None:
     source = make(tmp_path, README_txt="")
-    with pytest.raises(
-        DataError, match=r"has no MovieLens layout\. Expected.*ratings\.csv and movies\.csv.*Found: README"
-    ):
+    with pytest.raises(DataError, match=r"has no MovieLens layout\. Expected.*ratings\.csv and movies\.csv.*Found: RE"):
         convert(source)
     make(tmp_path, ratings_csv=RATINGS)
-    with pytest.raises(
-        ArchiveError, match=r"no folder with ratings\.csv, movies\.csv\. Found: README\.txt, ratings\.csv"
-    ):
+    with pytest.raises(ArchiveError, match=r"no folder with ratings\.csv, movies\.csv\. Found: README\.txt, ratings"):
         convert(source)
 
 
 def test_own_parquet(tmp_path: Path) -> None:
     ratings = pl.DataFrame(
-        {
-            "userId": [1.0, 1.5, 2.0, None],
-            "movieId": ["1", "1", "x", "2"],
-            "rating": [4, 4, 4, 4],
-            "timestamp": [1, 2, 3, 4],
-        }
+        {"userId": [1.0, 1.5, 2.0, None], "movieId": ["1", "1", "x", "2"], "rating": [4] * 4, "timestamp": [1, 2, 3, 4]}
     )
     movies = pl.DataFrame(
         {
-            "movieId": [1, 2],
-            "title": ["A, The (1999)", "B"],
-            "year": [1999, None],
-            "genres": [["x", "a"], None],
+            "movieId": [1, 2], "title": ["A, The (1999)", "B"], "year": [1999, None], "genres": [["x", "a"], None],
             "imdbId": ["tt114709", None],
         }
-    )
+    )  # fmt: skip
     ratings.write_parquet(tmp_path / "r.parquet")
     movies.write_parquet(tmp_path / "m.parquet")
     found = convert(locate("mine", tmp_path, ratings=tmp_path / "r.parquet", movies=tmp_path / "m.parquet"))

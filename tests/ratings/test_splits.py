@@ -28,7 +28,7 @@ fractions = st.floats(0.05, 0.6)
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(20, 300), st.integers(0, 2**32 - 1), fractions, fractions, st.sampled_from(["random", "temporal"]))
+@given(st.integers(60, 300), st.integers(0, 2**32 - 1), fractions, fractions, st.sampled_from(["random", "temporal"]))
 def test_disjoint_complete_and_independent_of_the_order(
     n: int, seed: int, valid_fraction: float, cold_fraction: float, how: str
 ) -> None:

@@ -25,7 +25,7 @@ from utils.model.training import fit
 from utils.recommend.new_movie import Audience, Encoders, NewcomerError, NewMovie, audience
 from utils.study.data import StudyData
 from utils.study.study import Study
-from utils.vectors import posters, synopses
+from utils.vectors import posters, texts
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PLOTS = ["A robot falls in love on Mars.", "A cowboy rides home.", "Two lawyers argue over an inheritance."]
@@ -67,7 +67,7 @@ def _encode_content(opened: Callable[[str], Store]) -> None:
     image, text = (load("cpu") for load in (_image, _text))
     reading.write("poster_embeddings", *posters.encode_posters(reading, enriched, image, 8).hand_off())
     reading = opened("text_embeddings")
-    found = synopses.encode_synopses(reading, enriched, text, 8, movies=movies, template=synopses.TEMPLATE)
+    found = texts.encode_synopses(reading, enriched, text, 8, movies=movies, template=texts.TEMPLATE)
     reading.write("text_embeddings", *found.hand_off())
     making = opened("feature_store")
     tables = {block: making.read(f"{block}_embeddings") for block in BLOCKS}
@@ -84,8 +84,8 @@ def _image(device: str) -> posters.ImageEncoder:
     return posters.load_encoder(posters.DEFAULT, device, CACHE)
 
 
-def _text(device: str) -> synopses.TextEncoder:
-    return synopses.load_encoder(synopses.DEFAULT, device, CACHE)
+def _text(device: str) -> texts.TextEncoder:
+    return texts.load_encoder(texts.DEFAULT, device, CACHE)
 
 
 @pytest.fixture(scope="module")

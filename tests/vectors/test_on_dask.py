@@ -1,11 +1,10 @@
 """The same shards on a Dask cluster: the same vectors, each encoder loaded once, and no work lost with a worker."""
 
+import importlib
 import os
-import pickle
 import signal
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +13,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.vectors.test_posters import draw, tiny_tower
-from tests.vectors.test_synopses import WORDS
-from tests.vectors.test_synopses import folder as tiny_bert
-from utils.handoff.parameters import ParameterError
+from tests.vectors.tiny import WORDS, draw, tiny, tiny_bert, tiny_tower
 from utils.handoff.store import DataFolderError, Store, open_store
-from utils.machine.dask_cluster import check_scheduler, cluster
-from utils.vectors import on_dask, posters, shards, synopses
+from utils.machine.dask_cluster import cluster
+from utils.vectors import on_dask, posters, shards, texts
 from utils.vectors.encoders.base import EncoderError
-from utils.vectors.on_dask import OnWorker, on_worker
+from utils.vectors.on_dask import OnWorker
 from utils.vectors.shards import Item
 
-__all__ = ["tiny_bert"]
+__all__ = ["tiny", "tiny_bert"]
 SETTINGS = '{"encoder": "toy", "width": 2}'
 
 
@@ -60,6 +56,7 @@ def run_toy(items: list[Item], encoder: Toy, batch_size: int) -> tuple[np.ndarra
 
 @pytest.fixture(scope="module")
 def two() -> Iterator[Any]:
+    importlib.import_module("distributed")  # First, or its settings would go away with the one that is changed here.
     # A worker takes seconds to come back, so one that dies twice on the same shard is enough here; Dask says four.
     with dask.config.set({"distributed.scheduler.allowed-failures": 1}), cluster("local:2") as client:
         yield client
@@ -81,14 +78,14 @@ def logged(store: Store) -> list[str]:
     return (store.folder / "log").read_text().splitlines()
 
 
-def enriched_of(store: Store, texts: list[str]) -> pa.Table:
-    count = len(texts)
+def enriched_of(store: Store, said: list[str]) -> pa.Table:
+    count = len(said)
     return pa.table(
         {
             "movieId": pa.array(range(1, count + 1), pa.int64()),
             "poster_path": [draw(store, number) for number in range(count)],
             "poster_source": ["local"] * count,
-            "synopsis": texts,
+            "synopsis": said,
             "synopsis_source": ["local"] * count,
         }
     )
@@ -97,15 +94,15 @@ def enriched_of(store: Store, texts: list[str]) -> pa.Table:
 def test_one_and_two_workers_and_any_batch_and_shard_give_what_this_process_gives(tmp_path, two, tiny_bert):
     _, tower = tiny_tower("clip", tmp_path / "clip")
     image = posters.load_encoder(str(tower), "cpu", tmp_path)
-    text = synopses.load_encoder(str(tiny_bert), "cpu", tmp_path)
-    texts = [" ".join(WORDS[5 + (i * j) % 11] for j in range(1 + 4 * i)) for i in range(13)]
+    text = texts.load_encoder(str(tiny_bert), "cpu", tmp_path)
+    said = [" ".join(WORDS[5 + (i * j) % 11] for j in range(1 + 4 * i)) for i in range(13)]
 
     def encode(name: str, client: Any, batch: int, shard: int) -> tuple[np.ndarray, np.ndarray]:
         store = open_store(tmp_path, name, 42, "03-Feature-Extraction-Poster")
-        enriched = enriched_of(store, texts)
+        enriched = enriched_of(store, said)
         options = {"client": client, "shard_size": shard}
         looks = posters.encode_posters(store, enriched, image, batch, **options)
-        reads = synopses.encode_synopses(store, enriched, text, batch, **options)
+        reads = texts.encode_synopses(store, enriched, text, batch, **options)
         assert looks.ids.tolist() == reads.ids.tolist() == list(range(1, 14))
         assert looks.metadata["source"] == reads.metadata["source"] == {"local": 13}
         return looks.vectors, reads.vectors
@@ -167,24 +164,9 @@ def test_a_disk_that_workers_do_not_share_is_named(tmp_path):
         shards.shard_task(tmp_path / "absent" / "1.parquet", [], None, 2)
 
 
-def test_a_worker_loads_the_encoder_in_its_precision(tmp_path, tiny_bert):
-    fast = synopses.load_encoder(str(tiny_bert), "cpu", tmp_path, "bfloat16")
-    sent = pickle.loads(pickle.dumps(on_worker(synopses.load_encoder, fast, synopses.encode_texts, 2)))
-    items = [Item(1, "1", "a cowboy western"), Item(2, "2", "paris")]
-    vectors, failures = sent(items)
-    np.testing.assert_array_equal(vectors, synopses.encode_texts(items, fast, 2)[0])
-    assert failures == [] and vectors.dtype == np.float32
-    other = replace(sent, arguments=(*sent.arguments[:-1], "float32"))
-    with pytest.raises(EncoderError, match="precision is 'float32' instead of 'bfloat16'"):
-        other(items)
-
-
-def test_an_encoder_made_by_hand_cannot_be_sent(tmp_path):
-    _, tower = tiny_tower("clip", tmp_path)
-    encoder = posters.load_encoder(str(tower), "cpu", tmp_path)
-    by_hand = posters.ImageEncoder(**{**vars(encoder), "recipe": None})
+def test_an_encoder_made_by_hand_cannot_be_sent(store, tiny, two):
     with pytest.raises(EncoderError, match=r"was not made by load_encoder, so that no Dask worker can load it"):
-        on_worker(posters.load_encoder, by_hand, posters.encode_images, 1)
+        posters.encode_posters(store, enriched_of(store, ["a"]), tiny, client=two)
 
 
 def test_a_cluster_without_workers_is_named(monkeypatch):
@@ -194,20 +176,3 @@ def test_a_cluster_without_workers_is_named(monkeypatch):
 
     with pytest.raises(EncoderError, match=r"has had no worker for 60 seconds. Start one with `dask worker`"):
         next(on_dask.completed(Empty(), print, {"a": ()}))
-
-
-def test_schedulers():
-    check_scheduler("tcp://10.0.0.1:8786")
-    with cluster(None) as client:
-        assert client is None
-    with pytest.raises(ParameterError, match=r"DASK_SCHEDULER='four' must be None"), cluster("four"):
-        pass
-
-
-def test_a_scheduler_that_does_not_answer_is_named(monkeypatch):
-    monkeypatch.setattr("utils.machine.dask_cluster.CONNECT_SECONDS", 1)
-    with (
-        pytest.raises(ParameterError, match=r"gave no answer within 1 seconds. Start it there with"),
-        cluster("tcp://127.0.0.1:9"),
-    ):
-        pass

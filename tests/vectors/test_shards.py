@@ -7,16 +7,12 @@ import sys
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import torch
 
 from tests.places import ROOT
-from utils.handoff.parameters import ParameterError
 from utils.handoff.store import open_store
 from utils.vectors import shards
-from utils.vectors.encoders import base
 from utils.vectors.shards import Failure, Item
 
-REPOSITORY = ROOT
 SETTINGS = {"encoder": "toy", "weights_sha256": "0", "width": 3, "preprocessing": "none"}
 
 
@@ -117,13 +113,6 @@ def test_no_movie_at_all_gives_an_empty_table_of_the_right_width(store):
     assert store.read("poster_embeddings").num_rows == 0
 
 
-def test_a_shard_of_failures_only_is_finished_too(store):
-    encode(store, items_of([-1, -2]), Toy())
-    toy = Toy()
-    assert len(encode(store, items_of([-1, -2]), toy).failures) == 2
-    assert toy.calls == []
-
-
 def test_the_hand_off_is_written_and_the_shards_removed(store):
     found = encode(store, items_of([1, -1, 2]), Toy())
     store.write("poster_embeddings", *found.hand_off())
@@ -166,7 +155,7 @@ t.encode(open_store({folder!r}, "toy", 42, "03-Feature-Extraction-Poster"), t.it
 
 
 def test_after_kill_9_only_the_unfinished_shards_are_done(store, tmp_path, capsys):
-    script = KILLED.format(repository=str(REPOSITORY), folder=str(tmp_path))
+    script = KILLED.format(repository=str(ROOT), folder=str(tmp_path))
     command = [sys.executable, "-c", script]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
@@ -175,25 +164,3 @@ def test_after_kill_9_only_the_unfinished_shards_are_done(store, tmp_path, capsy
     assert toy.calls == [[5, 6, 7, 8], [9, 10]]
     assert "resumed 1 of 3 shards" in capsys.readouterr().out
     assert found.vectors[:, 0].tolist() == list(range(10))
-
-
-def test_devices(monkeypatch):
-    assert base.resolve_device("cpu") == torch.device("cpu")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    assert base.resolve_device("auto") == torch.device("cpu")
-    with pytest.raises(ParameterError, match=r"DEVICE='cuda', but PyTorch .* finds no such device"):
-        base.resolve_device("cuda")
-    with pytest.raises(ParameterError, match=r"DEVICE='tpu' is not known. Choose one of: 'auto'"):
-        base.resolve_device("tpu")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert base.resolve_device("auto") == torch.device("cuda")
-
-
-def test_half_precision_is_for_gpus_unless_it_is_asked_for():
-    assert base.resolve_precision("auto", torch.device("cpu")) == torch.float32
-    assert base.resolve_precision("auto", torch.device("cuda")) == torch.float16
-    assert base.resolve_precision("float32", torch.device("cuda")) == torch.float32
-    assert base.resolve_precision("bfloat16", torch.device("cpu")) == torch.bfloat16
-    with pytest.raises(ParameterError, match=r"PRECISION='int8'.*float32.*bfloat16"):
-        base.resolve_precision("int8", torch.device("cpu"))

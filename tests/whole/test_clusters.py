@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import dask
+import nbformat
 import numpy as np
 import pandas as pd
 import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks import workers
-from tests.etl.test_workflow import MOST, train, workflow
-from tests.whole.test_notebooks import own_data
-from utils.etl import workflow as etl
-from utils.handoff.store import open_store, writing
+from tests.etl.test_workflow import MOST, recipe, train
+from utils.etl import workflow
+from utils.handoff.atomic import writing
+from utils.handoff.store import open_store
 from utils.handoff.vector_columns import vector_column, vectors
 from utils.machine.dask_cluster import cluster
 from utils.model.architectures import MODELS, Inputs
@@ -31,39 +31,94 @@ from utils.model.training import checkpoints, launch
 from utils.model.training.fit import Job, Settings, Split
 from utils.series import runner
 
-__all__ = ["train", "workflow"]
-DROP = etl.drop_movie_ids
+__all__ = ["recipe", "train"]
+DROP = workflow.drop_movie_ids
+FULL = "ids+genres+facts+poster+text"
 SECONDS = 90
 """Longest that a training or a transformation may go on after a worker was killed: a hang is a failure."""
-pytestmark = [pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore:.*CPU mode")]
+KEYS = ["trainer", "model", "features", "seed", "split", "slice", "metric"]
+CLOSE, SAME_AUC = 1e-4, 0.05
+"""Numbers of a vector may differ by CLOSE; an AUC by SAME_AUC, as gradients are summed in another order."""
+pytestmark = [pytest.mark.timeout(1800), pytest.mark.filterwarnings("ignore:.*CPU mode")]
+
+
+class DifferentError(AssertionError):
+    """Two workers gave another result than one process."""
+
+
+def compare(one: Path, two: Path) -> dict[str, float]:
+    """Return the largest differences of two folders of the series: of vectors, and of a model's AUC, warm and cold.
+
+    Codes may be permuted, one to one. Raises DifferentError for anything else, and for differences beyond rounding.
+    """
+    found = {}
+    for name in ("poster_embeddings", "text_embeddings"):
+        tables = [pq.read_table(folder / f"{name}.parquet").to_pandas() for folder in (one, two)]
+        if tables[0]["movieId"].tolist() != tables[1]["movieId"].tolist():
+            raise DifferentError(f"{name}: other movies have a vector")
+        both = [np.stack(table["embedding"]) for table in tables]
+        found[name] = float(np.abs(both[0] - both[1]).max())
+    for part in ("train", "valid", "cold"):
+        _same_rows(part, *(_encoded(folder, part) for folder in (one, two)))
+    metrics = [pd.read_csv(folder / "metrics.csv") for folder in (one, two)]
+    merged = metrics[0].merge(metrics[1], on=KEYS, how="outer", suffixes=("", "_two"), validate="1:1")
+    if merged[["n", "n_two"]].isna().any().any() or (merged["n"] != merged["n_two"]).any():
+        raise DifferentError("metrics.csv: other rows, or other numbers of ratings or users")
+    for model, rows in merged[(merged["metric"] == "auc") & merged["slice"].isin(["warm", "cold"])].groupby("model"):
+        found[f"AUC, {model}"] = float((rows["value"] - rows["value_two"]).abs().max())
+    wrong = {name: gap for name, gap in found.items() if not gap <= (SAME_AUC if "AUC" in name else CLOSE)}
+    if wrong:
+        raise DifferentError(f"two workers differ from one process: {wrong}")
+    return found
+
+
+def _encoded(folder: Path, part: str) -> dict[str, np.ndarray]:
+    store = open_store(folder.parent, folder.name, 42, "07-Training-with-HugeCTR")
+    return workflow.read_encoded(store, f"{part}-hugectr", store.metadata("movie_codes")["most_genres"])
+
+
+def _same_rows(part: str, one: dict[str, np.ndarray], two: dict[str, np.ndarray]) -> None:
+    for column in ("label", "movieId_duplicate"):
+        if not np.array_equal(one[column], two[column]):
+            raise DifferentError(f"{part}: {column} differs")
+    for column in ("userId", "movieId"):
+        pairs = np.unique(np.stack([one[column], two[column]]), axis=1)
+        unknown = pairs == workflow.OUT_OF_VOCABULARY
+        if any(len(np.unique(side)) != pairs.shape[1] for side in pairs) or not np.array_equal(*unknown):
+            raise DifferentError(f"{part}: the codes of {column} are no permutation of known ones")
+    if not np.array_equal(*((side["genres"] > 0).sum(axis=1) for side in (one, two))):
+        raise DifferentError(f"{part}: rows have another number of genres")
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The series on forty own books, once in one process and then, from 03 on, on clusters of two."""
-    folder = tmp_path_factory.mktemp("series")
-    # Offline: stand-in posters and synopses, which 03 and 04 really encode. One model, without tuning.
-    given = own_data(folder) | {
-        "ENRICHMENT": "offline", "ENRICHMENT_DIR": None, "OBJECTIVE": "like", "TUNING": 0, "MISSING_SHARES": [],
-        "FEATURES": ["ids+genres+poster+text"], "EPOCHS": 30, "07:BATCH_SIZE": 64, "LEARNING_RATE": 0.01,
-    }  # fmt: skip
-    assert runner.run_all(given, runs=folder / "runs") == 8
-    books, one = folder / "data" / "books", folder / "one" / "books"
-    shutil.copytree(books, one)
-    # What was trained must not be taken for what is to be trained now.
-    shutil.rmtree(books / "checkpoints")
-    again = runner.run_all(given | {"DASK_SCHEDULER": "local:2", "NUM_PROCS": 2}, runs=folder / "runs")
+def folders(example: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The series on the example's board games, in one process and then, from 03 on, on clusters of two.
+
+    Of the models, only those with content are trained again and compared.
+    """
+    root = shutil.copytree(example, tmp_path_factory.mktemp("two") / "root", symlinks=True)
+    two = root / "data" / "board-games"
+    one = shutil.copytree(two, tmp_path_factory.mktemp("one") / "board-games")
+    # What was trained in one process must not be taken for what is to be trained in two.
+    shutil.rmtree(two / "checkpoints")
+    given: dict[str, Any] = {"DATASET": "board-games", "DASK_SCHEDULER": "local:2", "NUM_PROCS": 2}
+    for path in (root / "runs" / "board-games").glob("*.ipynb"):
+        before = nbformat.read(path, 4).metadata.papermill.parameters
+        given |= {f"{path.name[:2]}:{name}": value for name, value in before.items()}
+    again = runner.run_all(given | {"07:FEATURES": [FULL]}, root)
     assert again >= 4, "03, 04, 06 and 07 at least have other parameters now"
-    return {"one": one, "two": books}
+    metrics = pd.read_csv(one / "metrics.csv")
+    metrics[~metrics["model"].isin(MODELS) | (metrics["features"] == FULL)].to_csv(one / "metrics.csv", index=False)
+    return {"one": one, "two": two}
 
 
 def test_two_workers_give_the_results_of_one_process(folders: dict[str, Path]) -> None:
-    found = workers.compare(*folders.values(), same_auc=0.05)
+    found = compare(*folders.values())
     assert set(found) > {"poster_embeddings", "text_embeddings", "AUC, multimodal", "AUC, popularity"}
     assert max(found["poster_embeddings"], found["text_embeddings"]) < 1e-5
     assert found["AUC, popularity"] == 0
     for name in ("poster_embeddings.parquet", "text_embeddings.parquet"):
-        assert pq.read_table(folders["one"] / name)["movieId"].to_pylist() == list(range(1, 41))
+        assert pq.read_table(folders["one"] / name)["movieId"].to_pylist() == list(range(101, 141))
     assert not list(folders["two"].glob(".*.shards"))
 
 
@@ -77,7 +132,7 @@ def swap_codes(folder: Path) -> None:
 def forget_a_user(folder: Path) -> None:
     for path in folder.glob("*-hugectr/part_*.parquet"):
         frame = pd.read_parquet(path)
-        frame.loc[frame["userId"] == etl.RESERVED, "userId"] = etl.OUT_OF_VOCABULARY
+        frame.loc[frame["userId"] == workflow.RESERVED, "userId"] = workflow.OUT_OF_VOCABULARY
         frame.to_parquet(path)
 
 
@@ -114,10 +169,10 @@ def move_vectors(folder: Path) -> None:
 def test_another_result_is_told(
     folders: dict[str, Path], harm: Callable[[Path], None], wanted: str, tmp_path: Path
 ) -> None:
-    harmed = shutil.copytree(folders["two"], tmp_path / "books")
+    harmed = shutil.copytree(folders["two"], tmp_path / "board-games")
     harm(harmed)
-    with pytest.raises(workers.DifferentError, match=wanted):
-        workers.compare(folders["one"], harmed, same_auc=0.05)
+    with pytest.raises(DifferentError, match=wanted):
+        compare(folders["one"], harmed)
 
 
 def test_two_processes_of_torchrun_reach_the_auc_of_one(folders: dict[str, Path]) -> None:
@@ -126,8 +181,8 @@ def test_two_processes_of_torchrun_reach_the_auc_of_one(folders: dict[str, Path]
     merged = one.merge(two, on=keys, suffixes=("", "_two")).query("metric == 'auc' and model == 'multimodal'")
     assert {"warm", "cold"} <= set(merged["slice"])
     warm = merged[merged["slice"] == "warm"]
-    assert warm[["value", "value_two"]].min().min() > 0.9, "the readers' taste can be learned, and was not"
-    assert (warm["value"] - warm["value_two"]).abs().max() < 0.01
+    assert warm[["value", "value_two"]].min().min() > 0.75, "the players' taste can be learned, and was not"
+    assert (warm["value"] - warm["value_two"]).abs().max() < 0.03
     for folder in folders.values():
         assert json.loads((folder / "manifest.json").read_text())["recommendations"]["rows"] > 0
 
@@ -216,23 +271,23 @@ class KillsAt:
 
 @pytest.mark.parametrize("call", [1, 5])
 def test_a_worker_killed_while_06_transforms_changes_nothing(
-    call: int, tmp_path: Path, workflow: Any, train: pd.DataFrame, two: Any, monkeypatch: pytest.MonkeyPatch
+    call: int, tmp_path: Path, recipe: Any, train: pd.DataFrame, two: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = open_store(tmp_path, "toy", 42, "06-ETL-with-NVTabular")
     train.to_parquet(store.path("train"), index=False, row_group_size=40)
     final, calls = store.path("train-hugectr"), tmp_path / "calls"
     calls.mkdir()
-    monkeypatch.setattr(etl, "ROWS_PER_FILE", 100)
+    monkeypatch.setattr(workflow, "ROWS_PER_FILE", 100)
 
     def encode() -> dict[str, np.ndarray]:
         with writing(final) as folder:
-            rows = etl.write_encoded(workflow, store.path("train"), folder, "1KB", 0.3, 7)
-            etl.finish(folder, final, etl.cardinalities(workflow), MOST, rows)
+            rows = workflow.write_encoded(recipe, store.path("train"), folder, "1KB", 0.3, 7)
+            workflow.finish(folder, final, workflow.cardinalities(recipe), MOST, rows)
         store.record("train-hugectr", rows=rows)
-        return etl.read_encoded(store, "train-hugectr", MOST)
+        return workflow.read_encoded(store, "train-hugectr", MOST)
 
     whole = encode()
-    monkeypatch.setattr(etl, "drop_movie_ids", KillsAt(calls, call))
+    monkeypatch.setattr(workflow, "drop_movie_ids", KillsAt(calls, call))
     again = _within(encode)
     assert len(list(calls.iterdir())) > call, "no worker was killed"
     assert all(np.array_equal(values, again[name]) for name, values in whole.items())

@@ -1,8 +1,9 @@
-"""What the repository says of itself is so: commands, links, versions, module lists, the contract, messages."""
+"""What the repository says of itself is so: commands, links, versions, paths, the contract, messages."""
 
 import ast
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -17,7 +18,7 @@ from utils.handoff.contract import ARTEFACTS
 from utils.series import runner
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-NOTEBOOKS = sorted(ROOT.glob("[0-9][0-9]-*.ipynb"))
+NOTEBOOKS = [*sorted(ROOT.glob("[0-9][0-9]-*.ipynb")), *sorted(ROOT.glob("examples/*.ipynb"))]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 TARGET = re.compile(r"(?:^|[\s;&|(])make +(?:[A-Z]+=\S+ +)*([a-z][a-z-]*)", re.MULTILINE)
 PYTHON = "3.11"
@@ -62,19 +63,15 @@ def pins(name: str) -> dict[str, str]:
     return dict(re.findall(r"^([A-Za-z0-9_.-]+)==([^\s#]+)", (ROOT / name).read_text(), re.MULTILINE))
 
 
-def test_workflows_have_few_rights_and_an_end() -> None:
+def test_workflows_have_few_rights_an_end_and_pinned_actions() -> None:
     assert WORKFLOWS
     for path in WORKFLOWS:
         workflow = loaded(path)
         assert workflow["permissions"] == {"contents": "read"}
         assert all(0 < job["timeout-minutes"] <= 120 for job in workflow["jobs"].values())
         assert not any("permissions" in job for job in workflow["jobs"].values())
-
-
-def test_actions_are_pinned() -> None:
     used = [step["uses"] for step in steps() if "uses" in step]
-    assert used
-    assert all(re.fullmatch(r"[\w.-]+/[\w./-]+@(v\d+[\d.]*|[0-9a-f]{40})", action) for action in used)
+    assert used and all(re.fullmatch(r"[\w.-]+/[\w./-]+@(v\d+[\d.]*|[0-9a-f]{40})", action) for action in used)
 
 
 def test_ci_lints_tests_and_runs_the_series_in_the_python_of_the_project() -> None:
@@ -96,14 +93,15 @@ def test_hooks_are_those_of_make_lint_in_the_same_versions() -> None:
     hooks = {
         hook["id"]: (repo, hook) for repo in loaded(ROOT / ".pre-commit-config.yaml")["repos"] for hook in repo["hooks"]
     }
-    assert set(hooks) == {"ruff-check", "ruff-format", "mypy"}
+    assert set(hooks) == {"ruff-check", "ruff-format", "mypy", "lint-imports"}
     lint = (ROOT / "Makefile").read_text().partition("\nlint:")[2].partition("\n\n")[0]
-    for name in ("ruff-check", "ruff-format"):
-        repo, hook = hooks[name]
-        assert repo["rev"] == f"v{pins('requirements-dev.txt')['ruff']}"
-        assert "jupyter" in hook["types_or"]
-        assert f"$(BIN)/{name.replace('-', ' ')}" in lint
-    assert hooks["mypy"][1]["entry"].removeprefix(".venv/bin/") in lint
+    for name, (repo, hook) in hooks.items():
+        if name.startswith("ruff"):
+            assert repo["rev"] == f"v{pins('requirements-dev.txt')['ruff']}"
+            assert "jupyter" in hook["types_or"]
+            assert f"$(BIN)/{name.replace('-', ' ')}" in lint
+        else:
+            assert hook["entry"].replace(".venv/bin/", "$(BIN)/") in lint
 
 
 def test_no_package_is_pinned_twice() -> None:
@@ -122,23 +120,6 @@ def test_every_make_target_that_is_named_exists(path: Path) -> None:
     else:
         code = [*fenced(text_of(path)), *code_spans(text_of(path))]
     assert {found for part in code for found in TARGET.findall(part)} <= targets()
-
-
-def test_targets_are_found_where_they_are_named() -> None:
-    assert TARGET.findall("make run && make outputs\nmake   DATASET=x lint; remake it") == ["run", "outputs", "lint"]
-    named = {found for part in fenced(text_of(ROOT / "README.md")) for found in TARGET.findall(part)}
-    assert {"run", "test"} <= named
-    assert {"run", "test", "lint", "report", "clean"} <= targets()
-
-
-def test_every_target_is_declared_and_the_help_names_it() -> None:
-    text = (ROOT / "Makefile").read_text()
-    declared = set(re.search(r"^\.PHONY: (.+)$", text, re.MULTILINE)[1].split())
-    assert declared == targets()
-    explained = {
-        found for line in text.splitlines() if line.startswith("#") for found in re.findall(r"make ([a-z-]+)", line)
-    }
-    assert targets() - {"check-machine"} <= explained
 
 
 @pytest.mark.parametrize("path", [*PAGES, *NOTEBOOKS], ids=lambda path: path.name)
@@ -165,12 +146,6 @@ def shown_runs(text: str) -> Iterator[list[str]]:
 def given_by(words: list[str]) -> set[str]:
     given = dict(word.split("=", 1) for word in words)
     return {pair.partition("=")[0] for pair in shlex.split(given.pop("PARAMS", "").replace("…", ""))} | set(given)
-
-
-def test_a_misspelt_parameter_in_a_page_would_be_seen() -> None:
-    (words,) = shown_runs('```bash\nmake run DATASET=x PARAMS="EPOCH=1 07:SEED=1"  # quick\n```\n')
-    assert given_by(words) - declared() == {"EPOCH"}
-    assert len(list(shown_runs(text_of(ROOT / "docs" / "own-data.md")))) > 5
 
 
 @pytest.mark.parametrize("path", [*PAGES, *NOTEBOOKS], ids=lambda path: path.name)
@@ -210,14 +185,20 @@ def test_every_page_of_docs_is_reached_from_the_readme() -> None:
     assert set(PAGES) - {ROOT / "CHANGELOG.md"} - reached == set()
 
 
-def test_contributing_names_every_module_and_no_other() -> None:
-    rows = [line.split("|") for line in text_of(ROOT / "CONTRIBUTING.md").splitlines() if line.startswith("|")]
-    named = {name for row in rows for name in re.findall(r"`([\w*/]+)`", row[3])}
-    modules = {path.stem for path in (ROOT / "utils").glob("*.py")} - {"__init__"}
-    modules |= {f"{path.parent.name}/" for path in (ROOT / "utils").glob("*/__init__.py")}
-    stars = {module for name in named if name.endswith("*") for module in modules if module.startswith(name[:-1])}
-    assert named - modules - {name for name in named if name.endswith("*")} == set(), "named, but not there"
-    assert modules - named - stars == set(), "there, but not named"
+@pytest.mark.parametrize("path", [*PAGES, *NOTEBOOKS], ids=lambda path: path.name)
+def test_every_source_file_that_is_named_exists(path: Path) -> None:
+    paths = [span for span in code_spans(text_of(path)) if re.fullmatch(r"(utils|tests|benchmarks)/[\w/]+\.py", span)]
+    assert [name for name in paths if not (ROOT / name).is_file() and not name.endswith("/NAME.py")] == []
+
+
+def test_contributing_names_every_room_in_the_order_of_imports() -> None:
+    (tree,) = re.findall(r"^```\nutils/(.*?)^```", text_of(ROOT / "CONTRIBUTING.md"), re.MULTILINE | re.DOTALL)
+    linter = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    rooms = linter["contracts"][0]["layers"][::-1]
+    named = [line.split("/")[0].strip() for line in tree.splitlines()]
+    assert set(named) == set(rooms) == {path.parent.name for path in (ROOT / "utils").glob("*/__init__.py")}
+    # plots is imported by what comes last only, although it needs no other room.
+    assert [room for room in named if room != "plots"] == [room for room in rooms if room != "plots"]
 
 
 def sections(text: str) -> dict[str, str]:
@@ -275,8 +256,4 @@ def quoted_messages() -> list[str]:
 def test_every_message_of_troubleshooting_is_in_the_source() -> None:
     assert len(quoted_messages()) >= 20
     assert [message for message in quoted_messages() if not in_messages(message)] == []
-
-
-def test_a_message_that_nothing_says_would_be_seen() -> None:
-    assert in_messages("RATINGS and MOVIES belong … give both")
-    assert not in_messages("RATINGS and MOVIES must be given together")
+    assert not in_messages("RATINGS and MOVIES must be given together"), "nothing says this"

@@ -14,17 +14,14 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.content.test_tmdb import Hosts, Store, hosts, row, run
-from tests.vectors.test_posters import draw, enriched_of, tiny
-from tests.vectors.test_synopses import WORDS
-from tests.vectors.test_synopses import enriched_of as enriched_texts
-from tests.vectors.test_synopses import folder as tiny_bert
+from tests.vectors.tiny import WORDS, draw, enriched_posters, enriched_texts, tiny, tiny_bert
 from utils.handoff.store import open_store
 from utils.model.architectures import MODELS, Inputs
 from utils.model.feature_sets import parse
 from utils.model.torch_model import Twin
 from utils.model.training import fit
 from utils.model.training.fit import Split
-from utils.vectors import posters, synopses
+from utils.vectors import posters, texts
 from utils.vectors.encoders import image, text
 
 __all__ = ["hosts", "tiny", "tiny_bert"]
@@ -78,12 +75,12 @@ def test_a_poster_is_decoded_once_and_not_again_on_resume(store, tiny, monkeypat
     decoded: list[str] = []
     real = posters.decode
 
-    def counting(path: Path) -> Any:
+    def counting(path: Path, **options: Any) -> Any:
         decoded.append(path.name)
-        return real(path)
+        return real(path, **options)
 
     monkeypatch.setattr(posters, "decode", counting)
-    enriched = enriched_of([draw(store, number) for number in range(11)])
+    enriched = enriched_posters([draw(store, number) for number in range(11)])
     with inputs_of(tiny.module) as passes:
         posters.encode_posters(store, enriched, tiny, 3, shard_size=5)
         assert sorted(decoded) == sorted(f"{number}.png" for number in range(11))
@@ -109,34 +106,32 @@ def words_of(lengths: list[int]) -> list[str]:
 
 
 def test_texts_take_the_fewest_passes_and_little_padding(tmp_path, tiny_bert, monkeypatch):
-    encoder = synopses.load_encoder(str(tiny_bert), "cpu", tmp_path)
+    encoder = texts.load_encoder(str(tiny_bert), "cpu", tmp_path)
     lengths = np.random.default_rng(0).integers(1, 15, 200).tolist()
-    with inputs_of(encoder.module) as passes:
+    with inputs_of(encoder.transformer) as passes:
         text.encode(encoder, words_of(lengths), 16)
     assert len(passes) == -(-200 // 16)
-    masks = [kwargs["attention_mask"] for _, kwargs in passes]
+    masks = [features["attention_mask"] for (features,), _ in passes]
     assert sum(int(mask.sum()) for mask in masks) == sum(lengths) + 2 * 200, "each token is read once"
     assert sum(mask.numel() for mask in masks) <= 1.1 * (sum(lengths) + 2 * 200), "sorted by length, little is padding"
     monkeypatch.setattr(text, "TOKENS_AT_ONCE", 64)
-    with inputs_of(encoder.module) as passes:
+    with inputs_of(encoder.transformer) as passes:
         text.encode(encoder, words_of(lengths), 16)
-    sizes = [kwargs["attention_mask"].numel() for _, kwargs in passes]
+    sizes = [features["attention_mask"].numel() for (features,), _ in passes]
     assert max(sizes) <= 64 and np.mean(sizes) > 48, "a batch on a CPU fills its cache and no more"
-    with inputs_of(replace(encoder, device=torch.device("meta")).module):
-        parts = [list(range(14))] * 40
-        elsewhere = text._batches(replace(encoder, device=torch.device("meta")), parts, np.arange(40), 16)
-        assert [len(batch) for batch in elsewhere] == [16, 16, 8], "the limit is the cache of a CPU, not of a GPU"
+    elsewhere = text._batches(replace(encoder, device=torch.device("meta")), np.full(40, 14), 16)
+    assert [len(batch) for batch in elsewhere] == [16, 16, 8], "the limit is the cache of a CPU, not of a GPU"
 
 
 def test_a_text_is_not_encoded_again_on_resume(tmp_path, tiny_bert):
     store = open_store(tmp_path, "toy", 42, "04-Feature-Extraction-Text")
-    encoder = synopses.load_encoder(str(tiny_bert), "cpu", tmp_path)
+    encoder = texts.load_encoder(str(tiny_bert), "cpu", tmp_path)
     enriched = enriched_texts(words_of(list(range(1, 12))))
-    with inputs_of(encoder.module) as passes:
-        synopses.encode_synopses(store, enriched, encoder, 4, shard_size=6)
+    with inputs_of(encoder.transformer) as passes:
+        texts.encode_synopses(store, enriched, encoder, 4, shard_size=6)
         once = len(passes)
         assert once == 2 + 2
-        synopses.encode_synopses(store, enriched, encoder, 4, shard_size=6)
+        texts.encode_synopses(store, enriched, encoder, 4, shard_size=6)
         assert len(passes) == once
 
 

@@ -1,8 +1,8 @@
 """The one place where an image file from outside is checked and decoded.
 
-Whatever lies behind a name that ends in .jpg (an error page, half a download, a picture that
-unpacks to gigabytes) is either turned into a plain RGB picture here or refused with a reason.
-02-Data-Enrichment uses it for posters that come in, 03-Feature-Extraction-Poster for those it encodes.
+Whatever lies behind a name that ends in .jpg (an error page, half a download, a picture that unpacks to gigabytes) is
+either turned into a plain RGB picture here or refused with a reason. 02-Data-Enrichment uses it for posters that come
+in, 03-Feature-Extraction-Poster for those it encodes.
 """
 
 import stat
@@ -18,7 +18,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from utils.handoff.store import writing
+from utils.handoff.atomic import writing
 
 MAX_BYTES = 20 * 2**20
 MAX_PIXELS = 40_000_000
@@ -62,32 +62,29 @@ class ImageRefused(ValueError):
     """An image file cannot be used; the message is a short reason for a report."""
 
 
-def decode(
-    source: Path | bytes,
-    *,
-    max_bytes: int = MAX_BYTES,
-    max_pixels: int = MAX_PIXELS,
-    least_side: int = LEAST_SIDE,
-    target: tuple[int, int] | None = None,
-) -> Image.Image:
+class TooManyPixels(ImageRefused):
+    """The header of an image file says that it has more pixels than allowed."""
+
+
+def decode(source: Path | bytes, *, max_pixels: int = MAX_PIXELS, target: tuple[int, int] | None = None) -> Image.Image:
     """Return a JPEG, PNG or WebP file as an upright RGB picture (alpha on white, first frame only).
 
-    Size in pixels is checked in the header, before memory is spent on it. With ``target`` (width,
-    height) a JPEG may come back smaller than it is, though not below ``target``: several times faster.
-    Raises ImageRefused for everything that is not a whole picture within the limits.
+    Its size is checked in the header, before memory is spent on it. With ``target`` (width, height) a JPEG may come
+    back smaller than it is, though not below ``target``: several times faster. Raises ImageRefused for everything that
+    is not a whole picture within the limits.
     """
-    data = source if isinstance(source, bytes) else read(source, max_bytes)
-    if len(data) > max_bytes:
-        raise ImageRefused(f"too many bytes ({len(data):,}, at most {max_bytes:,})")
-    kind = _kind(data)
+    data = source if isinstance(source, bytes) else read(source)
+    if len(data) > MAX_BYTES:
+        raise ImageRefused(f"too many bytes ({len(data):,}, at most {MAX_BYTES:,})")
+    kind = kind_of(data)
     if kind == "WebP":
         # Pillow's WebP reader allocates the whole canvas when it opens the file.
-        _check_size(_webp_size(data), max_pixels, least_side)
+        _check_size(_webp_size(data), max_pixels)
     try:
         image = _FORMATS[kind](BytesIO(data))
     except _UNREADABLE as error:
         raise ImageRefused(f"damaged {kind} header ({error})") from error
-    _check_size(image.size, max_pixels, least_side)
+    _check_size(image.size, max_pixels)
     if target is not None and kind == "JPEG":
         image.draft("RGB", target[::-1] if _orientation(image) >= 5 else target)
     try:
@@ -102,16 +99,16 @@ def decode(
     return picture
 
 
-def read(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
+def read(path: Path) -> bytes:
     """Return the bytes of a file from outside. Raises ImageRefused for what is no file, too large, or unreadable."""
     try:
         state = path.stat()
         if not stat.S_ISREG(state.st_mode):
             raise ImageRefused("not a regular file")
-        if state.st_size > max_bytes:
-            raise ImageRefused(f"too many bytes ({state.st_size:,}, at most {max_bytes:,})")
+        if state.st_size > MAX_BYTES:
+            raise ImageRefused(f"too many bytes ({state.st_size:,}, at most {MAX_BYTES:,})")
         with path.open("rb") as stream:
-            return stream.read(max_bytes + 1)
+            return stream.read(MAX_BYTES + 1)
     except OSError as error:
         raise ImageRefused(f"cannot be read ({error.strerror})") from error
 
@@ -119,8 +116,8 @@ def read(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
 def save_jpeg(image: Image.Image, path: Path, size: tuple[int, int], comment: bytes) -> None:
     """Write ``image``, scaled as a whole to ``size`` (width, height) in pixels, as a JPEG; atomic.
 
-    ``comment`` goes into the file's comment segment: where the picture came from, for ``comment_of``.
-    Raises DataFolderError when the disk is full or the folder may not be written.
+    ``comment`` goes into the file's comment segment: where the picture came from, for ``comment_of``. Raises
+    DataFolderError when the disk is full or the folder may not be written.
     """
     picture = image if image.mode == "RGB" else image.convert("RGB")
     if picture.size != size:
@@ -142,7 +139,8 @@ def comment_of(path: Path) -> bytes | None:
         return None
 
 
-def _kind(data: bytes) -> str:
+def kind_of(data: bytes) -> str:
+    """Return "JPEG", "PNG" or "WebP", by the first bytes; raise ImageRefused for everything else."""
     if data.startswith(b"\xff\xd8\xff"):
         return "JPEG"
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -176,12 +174,12 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     raise ImageRefused("damaged WebP header (no picture in its first chunk)")
 
 
-def _check_size(size: tuple[int, int], max_pixels: int, least_side: int) -> None:
+def _check_size(size: tuple[int, int], max_pixels: int) -> None:
     width, height = size
     if width * height > max_pixels:
-        raise ImageRefused(f"too many pixels ({width:,} x {height:,}, at most {max_pixels:,})")
-    if min(width, height) < least_side:
-        raise ImageRefused(f"too small ({width} x {height}, at least {least_side} a side)")
+        raise TooManyPixels(f"too many pixels ({width:,} x {height:,}, at most {max_pixels:,})")
+    if min(width, height) < LEAST_SIDE:
+        raise ImageRefused(f"too small ({width} x {height}, at least {LEAST_SIDE} a side)")
 
 
 def _orientation(image: ImageFile) -> int:

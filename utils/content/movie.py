@@ -1,6 +1,8 @@
-"""The facts of one movie, as 01-Download-Convert leaves them: what every provider of enrichment is asked with."""
+"""One movie: what 01-Download-Convert knows of it, with which every source is asked, and the facts that are found."""
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
@@ -15,6 +17,25 @@ class Movie:
     genres: tuple[str, ...]
     imdbId: str | None
     tmdbId: int | None
+
+    @property
+    def imdb(self) -> str | None:
+        """The IMDb id as IMDb writes it, tt and at least 7 digits; None where it is no number."""
+        number = self.imdbId or ""
+        return f"tt{number:0>7}" if re.fullmatch(r"[0-9]{1,12}", number) else None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Who made a film and where: ``names`` of people, countries and languages by ``FACT_LISTS``; runtime in minutes.
+
+    ``year`` is only given where it takes the place of the year in ``movies_converted``.
+    """
+
+    names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    runtime: float | None = None
+    year: int | None = None
+    source: str | None = None
 
 
 def movies_of(table: pa.Table) -> list[Movie]:

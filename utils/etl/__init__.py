@@ -1,0 +1,1 @@
+"""Stage 06: ratings as codes that HugeCTR reads."""

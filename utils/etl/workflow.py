@@ -1,13 +1,12 @@
-"""Stage 06: run the NVTabular workflow of the notebook and write what HugeCTR's parquet reader accepts.
+"""Run the NVTabular workflow of notebook 06 and write files that HugeCTR's parquet reader accepts.
 
-The workflow itself (Categorify on train, content codes for the whole catalogue, label) is in the
-notebook, where readers look for it. Here is what surrounds it: the Dask cluster, id dropout, the
-files, and the checks. On a GPU with cuDF the same code runs through NVTabular's own dispatch.
+The workflow itself (Categorify on train, content codes for the whole catalogue, label) is in the notebook. Here is
+what surrounds it: id dropout, the files, and their checks. On a GPU with cuDF the same code runs through NVTabular's
+own dispatch.
 """
 
 import contextlib
 import json
-import os
 import re
 import shutil
 import warnings
@@ -20,40 +19,33 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from utils.etl import negative_sampling
 from utils.handoff import parameters
 from utils.handoff.hashing import drawn
-from utils.handoff.store import HandOffError, Store
+from utils.handoff.manifest import HandOffError
+from utils.handoff.store import Store
 from utils.machine.dask_cluster import check_scheduler
-from utils.machine.dask_cluster import cluster as cluster  # for notebook 06, which takes all of its stage from here
 
 CATEGORIES = ["userId", "movieId", "genres", "movieId_duplicate"]
 """Categorical columns of the encoded files, in the order of HugeCTR's slots."""
 LABEL = "rating"
-"""The label's column: float32, 1 where the rating is more than LIKED."""
-PLACE = "place"
-"""A column of the number of the row, int64, in files whose rows may be copies of each other."""
+"""Column of the label: float32, 1 where the rating is above LIKED, else 0."""
 RESERVED = 3
 """NVTabular 23.08 keeps code 0 for padding, 1 for null, 2 for out of vocabulary; real ids follow."""
 OUT_OF_VOCABULARY = 2
 ROWS_PER_FILE = 2_000_000
 
 
-def check_parameters(
-    dask_scheduler: object, part_size: object, movie_id_dropout: object,
-    objective: object, negatives_a_like: object, half_life: object,
-) -> None:  # fmt: skip
+def check_parameters(dask_scheduler: object, part_size: object, movie_id_dropout: object) -> None:
     """Raise ParameterError unless the parameters of notebook 06 can be used."""
     check_scheduler(dask_scheduler)
     if not isinstance(part_size, str) or not re.fullmatch(r"[1-9]\d* ?([KMG]i?)?B", part_size, re.ASCII):
         raise parameters.ParameterError(f'PART_SIZE={part_size!r} must be a size such as "32MB".')
     parameters.fraction("MOVIE_ID_DROPOUT", movie_id_dropout)
-    negative_sampling.check_parameters(objective, negatives_a_like, half_life)
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence NVTabular's notices that it runs on a CPU, which it calls experimental on every call."""
+    """Silence NVTabular, which says at every call that running on a CPU is experimental."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*CPU mode.*")
         warnings.filterwarnings("ignore", message=".*dtype mappings did not load.*")
@@ -61,77 +53,56 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def drop_movie_ids(frame: Any, share: float, seed: int, places: Any = None) -> Any:
-    """Replace the movie id by OUT_OF_VOCABULARY in about ``share`` of the rows; content codes stay.
+def drop_movie_ids(frame: Any, share: float, seed: int) -> Any:
+    """Return a frame (pandas or cuDF) with OUT_OF_VOCABULARY for the movie id in about ``share`` of its rows.
 
-    So training meets movies whose id says nothing while their content does, as every new movie is.
-    Which rows is a hash of user, movie and seed: the same for any partitioning. Where a pair may come several times,
-    ``places``, a frame with a column PLACE, tells copies apart, or all of them would be hidden together. Works on
-    pandas and cuDF frames.
+    Content codes stay, so training meets movies of which only the content is known, as every new movie is. The rows are
+    chosen by a hash of user, movie and seed, which does not depend on the partitioning.
     """
     if share == 0 or len(frame) == 0:
         return frame
     ids = [frame["userId"].to_numpy(), frame["movieId_duplicate"].to_numpy()]
-    if places is not None:
-        ids.append(places[PLACE].to_numpy())
     dropped = drawn(share, seed, "movie id dropout", *ids)
-    frame = frame.copy()
     codes = frame["movieId"].to_numpy().copy()
     codes[dropped] = OUT_OF_VOCABULARY
-    frame["movieId"] = codes
-    return frame
+    return frame.assign(movieId=codes)
 
 
 def write_encoded(
     workflow: Any, source: Path, folder: Path, part_size: str, dropout: float = 0.0, seed: int = 0
 ) -> int:
-    """Transform the ratings of ``source`` and write them as HugeCTR reads them; return the rows.
+    """Transform the ratings of ``source`` and write them for HugeCTR, in their order; return the number of rows.
 
-    Rows stay in the order of ``source``, which has a column PLACE where a user and a movie may meet several times.
-    ``folder`` gets ``part_*.parquet``, ``_metadata.json`` and ``_file_list.txt``, whose paths are relative to the
-    data folder.
+    ``folder`` gets ``part_*.parquet`` and ``_metadata.json``; ``finish`` adds ``_file_list.txt``.
     """
     from dask import dataframe
     from merlin.io import Dataset
 
     rows = pq.read_metadata(source).num_rows
     if rows == 0:
-        _write_empty(workflow, folder)
-    else:
-        with quiet():
-            raw = Dataset(str(source), engine="parquet", part_size=part_size)
-            encoded = workflow.transform(raw)
-            if dropout:
-                places = [raw.to_ddf(columns=[PLACE])] if PLACE in pq.read_schema(source).names else []
-                frames = [encoded.to_ddf(), dropout, seed, *places]  # partitioned alike, being of one file
-                frame = dataframe.map_partitions(drop_movie_ids, *frames, align_dataframes=False)
-                encoded = Dataset(frame, schema=encoded.schema)
-            files = -(-rows // ROWS_PER_FILE)
-            encoded.to_parquet(str(folder), output_files=files, cats=CATEGORIES, conts=[], labels=[LABEL])
+        _write_empty(folder)
+        return 0
+    with quiet():
+        encoded = workflow.transform(Dataset(str(source), engine="parquet", part_size=part_size))
+        if dropout:
+            frames = encoded.to_ddf(), dropout, seed
+            frame = dataframe.map_partitions(drop_movie_ids, *frames, align_dataframes=False)
+            encoded = Dataset(frame, schema=encoded.schema)
+        files = -(-rows // ROWS_PER_FILE)
+        encoded.to_parquet(str(folder), output_files=files, cats=CATEGORIES, conts=[], labels=[LABEL])
     return rows
 
 
-@contextlib.contextmanager
-def temporary_file(store: Store, table: pa.Table) -> Iterator[Path]:
-    """Yield a parquet file of ``table`` and its PLACE, where workers of a cluster see it; remove it afterwards."""
-    path = store.folder / f".rows.{os.getpid()}.tmp"
-    try:
-        pq.write_table(table.append_column(PLACE, pa.array(np.arange(len(table)))), path, row_group_size=1 << 20)
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
-
-
 def how_split(store: Store) -> str:
-    """Return how 01 cut valid from train: "random" or "temporal"."""
+    """Return how 01 split valid from train: "random" or "temporal"."""
     return store.manifest().get("train", {}).get("parameters", {}).get("SPLIT", "random")
 
 
 def finish(folder: Path, final: Path, cardinalities: dict[str, int], most_genres: int, rows: int) -> None:
-    """Write ``_file_list.txt`` for the final place and check what HugeCTR assumes but does not check.
+    """Write ``_file_list.txt``, with paths below ``final``, and check what HugeCTR assumes but does not check.
 
-    Raises HandOffError for a null, a wrong type, a code out of range, too long a list, or row counts
-    that disagree with ``_metadata.json``.
+    Raises HandOffError for a null, a wrong type, a code out of range, too long a list, or row counts that disagree with
+    ``_metadata.json``.
     """
     stats = json.loads((folder / "_metadata.json").read_text())["file_stats"]
     names = sorted((entry["file_name"] for entry in stats), key=lambda name: int(name.split("_")[1].split(".")[0]))
@@ -160,7 +131,7 @@ def _check_codes(path: Path, column: str, values: pa.ChunkedArray, rows: int) ->
         raise HandOffError(f"{path}: column {column!r} has codes outside 0..{rows - 1}")
 
 
-def _write_empty(workflow: Any, folder: Path) -> None:
+def _write_empty(folder: Path) -> None:
     folder.mkdir(parents=True)
     types = {column: pa.int64() for column in CATEGORIES} | {"genres": pa.list_(pa.int64()), LABEL: pa.float32()}
     pq.write_table(pa.schema(list(types.items())).empty_table(), folder / "part_0.parquet")
@@ -174,13 +145,13 @@ def _write_empty(workflow: Any, folder: Path) -> None:
 
 
 def cardinalities(workflow: Any) -> dict[str, int]:
-    """Rows that each column's embedding table needs: its largest code + 1, reserved codes included."""
+    """Return the rows that each column's embedding table needs: its largest code + 1, reserved codes included."""
     schema = workflow.output_schema
     return {column: int(schema[column].properties["embedding_sizes"]["cardinality"]) for column in CATEGORIES}
 
 
 def movie_codes(workflow: Any, movie_ids: np.ndarray, any_user: int) -> pa.Table:
-    """Encode the whole catalogue with the fitted workflow itself: movieId, code, content_code."""
+    """Return movieId, code and content_code of the whole catalogue, encoded by the fitted workflow itself."""
     import pandas as pd
     from merlin.io import Dataset
 
@@ -197,10 +168,10 @@ def movie_codes(workflow: Any, movie_ids: np.ndarray, any_user: int) -> pa.Table
 
 
 def read_encoded(store: Store, name: str, most_genres: int) -> dict[str, np.ndarray]:
-    """Read an encoded split as HugeCTR would: codes int32 [n], genres [n, most_genres], label float32 [n].
+    """Return an encoded split as HugeCTR reads it: codes int32 [n], genres [n, most_genres], label float32 [n].
 
-    Lists are padded with code 0, and int8 where that holds all codes (a quarter of the memory), else int32. Rows come
-    in the order of ``_file_list.txt``; one file at a time is held beside the result.
+    Genres are padded with code 0; they are int8 where that holds all codes (a quarter of the memory), else int32. Rows
+    are in the order of ``_file_list.txt``. Memory holds one file at a time beside the result.
     """
     folder = store.need(name)
     listed = (folder / "_file_list.txt").read_text().split("\n")[1:]
@@ -213,19 +184,18 @@ def read_encoded(store: Store, name: str, most_genres: int) -> dict[str, np.ndar
         table, here = pq.read_table(path, columns=[*CATEGORIES, LABEL], partitioning=None), slice(start, start + count)
         for column in set(columns) - {"genres"}:
             columns[column][here] = table[LABEL if column == "label" else column].to_numpy()
-        codes = pc.list_flatten(table["genres"]).to_numpy()
+        codes, lengths = (of(table["genres"]).to_numpy() for of in (pc.list_flatten, pc.list_value_length))
         if codes.max(initial=0) > np.iinfo(columns["genres"].dtype).max:
             columns["genres"] = columns["genres"].astype(np.int32)
-        lengths = pc.list_value_length(table["genres"]).to_numpy()
         columns["genres"][here][np.arange(most_genres) < lengths[:, None]] = codes
         start += count
     return columns
 
 
 def vocabulary(store: Store, column: str) -> dict[Any, int]:
-    """Return value to code as the saved workflow maps them, for userId, movieId or genres.
+    """Return the code of each value of userId, movieId or genres in the saved workflow.
 
-    Source: NVTabular's category files, one row a code from RESERVED on.
+    Source: NVTabular's category files, one row per code from RESERVED on.
     """
     path = store.need("workflow-hugectr") / "categories" / f"unique.{column}.parquet"
     values = pq.read_table(path, columns=[column], partitioning=None)[column].to_pylist()
@@ -233,7 +203,7 @@ def vocabulary(store: Store, column: str) -> dict[Any, int]:
 
 
 def workflow_graph(workflow: Any) -> tuple[list[tuple[str, str, str]], list[tuple[str, str]]]:
-    """Return the nodes (name, label, kind) and edges of an NVTabular workflow that is not fitted yet, for a drawing."""
+    """Return nodes (name, label, kind) and edges of an NVTabular workflow that is not fitted yet, to be drawn."""
     nodes: dict[int, tuple[str, str, str]] = {}
     edges = []
     waiting = [workflow.output_node]
@@ -253,5 +223,5 @@ def workflow_graph(workflow: Any) -> tuple[list[tuple[str, str, str]], list[tupl
 
 
 def forget_categories(store: Store) -> None:
-    """Remove the scratch folder of Categorify; the saved workflow has its own copy."""
+    """Remove the scratch folder of Categorify: the saved workflow has a copy."""
     shutil.rmtree(store.folder / ".categories", ignore_errors=True)

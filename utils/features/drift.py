@@ -34,20 +34,16 @@ def describe(
 ) -> dict[str, Any]:
     """Return what a feature store says of its catalogue and reductions, for its metadata.
 
-    ``embeddings`` holds the metadata of the embeddings by the names of ``parts``. The sha256 of each reduction tells
-    whether ``reductions.npz`` is of the same run (``reductions.read``).
+    ``embeddings`` holds the metadata of the embeddings by the names of ``parts``; facts have none. The sha256 of each
+    reduction tells whether ``reductions.npz`` is of the same run (``reductions.read``).
     """
     return {
         "catalogue": {"movies": len(movie_ids), "sha256": fingerprint(movie_ids)},
         "reductions": {
             name: {
-                "encoder": embeddings[name].get("encoder"),
-                "weights_sha256": embeddings[name].get("weights_sha256"),
-                "raw_width": len(part.reduction.mean),
-                "width": part.reduction.width,
-                "components": len(part.reduction.components),
-                "scale": part.reduction.scale,
-                "fitted_on": part.reduction.fitted_on,
+                "encoder": embeddings.get(name, {}).get("encoder"),
+                "weights_sha256": embeddings.get(name, {}).get("weights_sha256"),
+                **part.reduction.about(),
                 "sha256": part.reduction.sha256(),
             }
             for name, part in parts.items()

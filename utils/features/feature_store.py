@@ -1,8 +1,8 @@
-"""Stage 05: one table of content for every movie: blocks of vectors reduced by PCA, gaps imputed and flagged.
+"""Stage 05: one table of content for every movie: facts as columns, vectors reduced by PCA, gaps imputed and flagged.
 
-``reduce`` makes the vectors of one block, ``imputation.fill`` fills their gaps, ``table`` puts the blocks together,
-and ``drift`` says whether they still fit the movies at hand. Components, scale and mean are fitted on the movies with
-training ratings, so adding a movie changes no other movie's vector.
+``reduce_facts`` makes the columns of the facts, ``reduce`` those of posters or texts, ``imputation.fill`` fills the
+gaps of these two, ``table`` puts the blocks together, and ``drift`` says whether they still fit the movies at hand. All
+is fitted on the movies with training ratings, so adding a movie changes no other movie's row.
 """
 
 from collections.abc import Mapping
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from utils.features import pca
-from utils.features.reductions import BLOCK_ROWS, Reduction, Rows
+from utils.features import facts, pca
+from utils.features.reductions import BLOCK_ROWS, AnyReduction, Rows
 from utils.handoff import parameters, vector_columns
 from utils.handoff.contract import BLOCKS, FLAGS, WIDEST
 from utils.handoff.store import HandOffError
@@ -39,7 +39,7 @@ class Vectors:
 class Reduced(Vectors):
     """One block of n movies, and the reduction that made its vectors."""
 
-    reduction: Reduction
+    reduction: AnyReduction
 
 
 def check_widths(widths: Mapping[str, object], missing: object) -> None:
@@ -85,6 +85,22 @@ def reduce(embeddings: pa.Table, movie_ids: np.ndarray, known_ids: np.ndarray, w
     return Reduced(vectors, present, reduction.centre, reduction)
 
 
+def reduce_facts(movie_facts: pa.Table, known_ids: np.ndarray, width: int) -> Reduced:
+    """Return the block of facts of all movies, in ascending movieId; people get ``width`` columns.
+
+    ``known_ids`` are the movies with training ratings, on which the columns are fitted. A movie of which nothing is
+    known is not present, and has only the flags that say so. Raises HandOffError for a movie that comes twice.
+    """
+    movie_facts = movie_facts.sort_by("movieId")
+    twice = np.flatnonzero(np.diff(movie_facts["movieId"].to_numpy()) == 0)
+    if len(twice):
+        movie = movie_facts["movieId"][int(twice[0])]
+        raise HandOffError(f"movie_facts.parquet: movieId {movie} is there twice. Run 02-Data-Enrichment.ipynb again.")
+    reduction = facts.fit(movie_facts, known_ids, width)
+    nothing = np.zeros(reduction.width, np.float32)
+    return Reduced(reduction.project(movie_facts), facts.known(movie_facts), nothing, reduction)
+
+
 def finite(raw: Rows) -> np.ndarray:
     """Return which rows of ``raw`` float32 [n, d] hold neither NaN nor infinity, bool [n]."""
     # A sum is NaN or infinite where one of its numbers is; it needs no second array of the same size.
@@ -107,7 +123,17 @@ def row_of(movie_ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 
 def table(movie_ids: np.ndarray, parts: Mapping[str, Vectors]) -> pa.Table:
-    """Return the feature store: movieId, a column for each of ``BLOCKS``, then their flags; one row per movie."""
+    """Return the feature store: movieId, a column for each of ``BLOCKS``, then their flags; one row per movie.
+
+    Raises ParameterError where the blocks are too wide together.
+    """
+    widths = {block: parts[block].vectors.shape[1] for block in BLOCKS}
+    if sum(widths.values()) > WIDEST:
+        listed = ", ".join(f"{block} {width}" for block, width in widths.items())
+        raise parameters.ParameterError(
+            f"The columns of content are {sum(widths.values()):,} together ({listed}); HugeCTR embeddings are at most "
+            f"{WIDEST:,} wide. Lower FACTS_DIM, POSTER_DIM or TEXT_DIM."
+        )
     vectors = {block: vector_columns.vector_column(parts[block].vectors) for block in BLOCKS}
     flags = {FLAGS[block]: parts[block].present for block in BLOCKS}
     return pa.table({"movieId": movie_ids} | vectors | flags)

@@ -30,11 +30,14 @@ def fill(
 ) -> dict[str, AnyVectors]:
     """Return the ``parts`` (block to vectors, such as ``feature_store.reduce`` gives them) without gaps, of their type.
 
+    Facts stay as they are, and say nothing of a poster or text: what is not known of a movie cannot be averaged.
     ``missing`` is "mean", "zero" or "neighbour". Only vectors of absent movies change, and only by movies
     among ``known_ids``: adding another movie changes none. A neighbour is near by all other blocks together; one
     that the movie itself lacks says nothing.
     """
-    filled = {}
+    facts = {name: part for name, part in parts.items() if name == "facts"}
+    parts = {name: part for name, part in parts.items() if name not in facts}
+    filled = dict(facts)
     complete = np.logical_and.reduce([part.present for part in parts.values()])
     donors = np.flatnonzero(complete & np.isin(movie_ids, known_ids))
     for name, part in parts.items():

@@ -15,6 +15,12 @@ from sklearn.utils.extmath import svd_flip
 
 from utils.features.reductions import BLOCK_ROWS, Reduction, Rows
 
+DEVIATION = 0.25
+"""Mean standard deviation of the columns of a reduced block, over the fitted movies.
+
+Beside the facts, whose columns are of this size, text of ml-latest-small gained AUC on warm and on cold movies at 0.25.
+At 1.0 it cost as much: a model then reads it by heart before it has learned from the facts.
+"""
 _NEGLIGIBLE = 1e-10
 """A direction with less than this share of the widest one's variance is the rounding of float32, not content."""
 
@@ -45,7 +51,8 @@ def fit(raw: Rows, rows: np.ndarray, width: int) -> Reduction:
     real = (variances > _NEGLIGIBLE * variances[-1])[::-1]
     variances, directions = variances[::-1][real], directions.T[::-1][real]
     _, directions = svd_flip(None, directions, u_based_decision=False)
-    return Reduction(mean, directions, variances / total, float(variances.sum() ** -0.5), width, len(rows))
+    scale = float(DEVIATION / np.sqrt(variances).mean())
+    return Reduction(mean, directions, variances / total, scale, width, len(rows))
 
 
 def _blocks(raw: Rows, rows: np.ndarray) -> Iterator[np.ndarray]:

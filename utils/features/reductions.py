@@ -1,8 +1,7 @@
-"""How each block of content is made from raw vectors: fitted once by 05, kept in ``reductions.npz`` for new movies.
+"""How each block of content is made from what is known: fitted once by 05, kept in ``reductions.npz`` for new movies.
 
-A block is a linear projection, whatever fitted it, so the file has one form for all. Vectors are projected but not
-centred, and scaled so that the kept variance sums to one: an imputed mean is then a vector like any other and not a
-row of zeros, and content enters a network on the scale of its embeddings.
+Facts become columns by ``facts.FactReduction``, vectors of posters and texts by ``Reduction``, a linear projection.
+These are not centred, so that an imputed mean is a vector like any other and not a row of zeros.
 """
 
 import hashlib
@@ -13,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from utils.features.facts import FactReduction
+from utils.handoff.atomic import writing
 from utils.handoff.contract import BLOCKS
-from utils.handoff.store import HandOffError, Store, writing
+from utils.handoff.store import HandOffError, Store
 from utils.handoff.vector_columns import Stacked
 
 Rows = np.ndarray | Stacked
@@ -35,7 +36,7 @@ class Reduction:
     explained: np.ndarray
     """Share of the variance that each component explains, float64 [k]."""
     scale: float
-    """Makes the kept variance of the fitted movies sum to one."""
+    """Brings the mean standard deviation of the columns to ``pca.DEVIATION``."""
     width: int
     """Columns of the feature store; where the data has fewer directions, those left over are zero."""
     fitted_on: int
@@ -60,33 +61,42 @@ class Reduction:
             projected[rows, : len(self.components)] = self.scale * (block @ self.components.T)
         return projected
 
+    def about(self) -> dict[str, Any]:
+        """Return what the metadata of the feature store says of this reduction."""
+        sizes = {"raw_width": len(self.mean), "width": self.width, "components": len(self.components)}
+        return sizes | {"scale": self.scale, "fitted_on": self.fitted_on}
+
     def sha256(self) -> str:
         """Return the sha256 of mean, components and scale as little-endian float64: which reduction it is."""
         parts = (self.mean, self.components, np.array([self.scale]))
         return hashlib.sha256(b"".join(part.astype("<f8").tobytes() for part in parts)).hexdigest()
 
 
-def write(store: Store, reductions: Mapping[str, Reduction]) -> None:
+AnyReduction = Reduction | FactReduction
+
+
+def write(store: Store, reductions: Mapping[str, AnyReduction]) -> None:
     """Write the reduction of each block as ``reductions.npz``: an array for each field, named "block/field"."""
     arrays = {
         f"{block}/{field.name}": np.asarray(getattr(reduction, field.name))
         for block, reduction in reductions.items()
-        for field in fields(Reduction)
+        for field in fields(reduction)
     }
     with writing(store.path("reductions")) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **arrays)
     store.record("reductions", rows=None)
 
 
-def read(store: Store, metadata: Mapping[str, Any]) -> dict[str, Reduction]:
-    """Return the reduction of each of ``BLOCKS`` that made the feature store, whose ``metadata`` names it by sha256.
+def read(store: Store, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return by block the reduction that made the feature store, whose ``metadata`` names it by sha256: "facts" has a
+    ``FactReduction``, the others of ``BLOCKS`` a ``Reduction``.
 
     Raises HandOffError for a file that is missing, stale or damaged, or was left by another run of 05.
     """
     path, described = store.need("reductions"), metadata.get("reductions", {})
     for block in BLOCKS:
         if block not in described:
-            raise HandOffError(f"feature_store.parquet does not say how {block} vectors were reduced. {_AGAIN}")
+            raise HandOffError(f"feature_store.parquet does not say how its column {block} was made. {_AGAIN}")
     try:
         with np.load(path, allow_pickle=False) as file:
             found = {block: _reduction(file, block) for block in BLOCKS}
@@ -99,6 +109,7 @@ def read(store: Store, metadata: Mapping[str, Any]) -> dict[str, Reduction]:
     return found
 
 
-def _reduction(file: Mapping[str, np.ndarray], block: str) -> Reduction:
-    found: dict[str, Any] = {field.name: file[f"{block}/{field.name}"] for field in fields(Reduction)}
-    return Reduction(**{name: value if value.ndim else value.item() for name, value in found.items()})
+def _reduction(file: Mapping[str, np.ndarray], block: str) -> AnyReduction:
+    kind = FactReduction if block == "facts" else Reduction
+    found: dict[str, Any] = {field.name: file[f"{block}/{field.name}"] for field in fields(kind)}
+    return kind(**{name: value if value.ndim else value.item() for name, value in found.items()})

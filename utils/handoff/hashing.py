@@ -1,11 +1,11 @@
-"""Choices by hash: the same rows whatever their order, the machine, or the version of a random generator."""
+"""Random choices by hash: the same for any order of rows, on any machine, with any version of a random generator."""
 
 import hashlib
 
 import numpy as np
 
 _CHUNK = 1 << 15
-"""Rows hashed at a time: two arrays of uint64 that stay in the processor's cache."""
+"""Rows hashed at a time: few enough for the arrays to stay in the processor's cache."""
 
 
 def hashed(seed: int, purpose: str, *columns: np.ndarray) -> np.ndarray:
@@ -29,13 +29,13 @@ def hashed(seed: int, purpose: str, *columns: np.ndarray) -> np.ndarray:
 
 
 def drawn(share: float, seed: int, purpose: str, *columns: np.ndarray) -> np.ndarray:
-    """Return which rows of integer ``columns`` [n] are in about a ``share`` of all, bool [n], by their hash.
+    """Return, as bool [n], about a ``share`` of the rows of integer ``columns`` [n], chosen by their hash.
 
-    The same whatever the order of rows; what is in a smaller share is in a larger one.
+    The choice does not depend on the order of rows, and a larger share contains the smaller ones.
     """
     return hashed(seed, purpose, *columns) < np.uint64(share * 2**64)
 
 
 def lowest(count: int, seed: int, purpose: str, ids: np.ndarray) -> np.ndarray:
-    """Return the places of the ``count`` of ``ids`` (int64 [n], all different) with the lowest hash, lowest first."""
+    """Return where the ``count`` of ``ids`` (int64 [n], all different) with the lowest hash are, lowest first."""
     return np.argsort(hashed(seed, purpose, ids), kind="stable")[:count]

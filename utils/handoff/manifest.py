@@ -1,6 +1,6 @@
 """``manifest.json`` of a data set's folder: who wrote each artefact, from what, with which parameters and packages.
 
-``store`` writes an entry with every artefact and asks here whether one is older than what it was made from.
+``Store`` adds an entry for each artefact that it writes, and asks here whether one is older than its inputs.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from utils.handoff.atomic import writing
 from utils.handoff.contract import ARTEFACTS
 
 PACKAGES = ("pandas", "pyarrow", "torch", "torchvision", "transformers", "nvtabular", "scikit-learn")
-"""What an entry records the versions of, where they are installed."""
+"""Packages whose versions an entry records, where they are installed."""
 
 
 class HandOffError(RuntimeError):
@@ -36,11 +36,11 @@ def read(folder: Path) -> dict[str, Any]:
     return entries
 
 
-def enter(folder: Path, name: str, entry: Mapping[str, Any] | None) -> None:
-    """Set the entry of the artefact ``name``, or remove it (None); several processes may do so at once."""
+def enter(folder: Path, name: str, entry: Mapping[str, Any]) -> None:
+    """Set the entry of the artefact ``name``; several processes may do so at once."""
     path = folder / "manifest.json"
     with FileLock(folder / ".manifest.lock"):
-        entries = {key: value for key, value in (read(folder) | {name: entry}).items() if value is not None}
+        entries = read(folder) | {name: entry}
         with writing(path) as temporary:
             temporary.write_text(json.dumps(entries, indent=1, sort_keys=True, default=str) + "\n")
 

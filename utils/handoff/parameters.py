@@ -1,14 +1,13 @@
-"""Checks of notebook parameters: each says which parameter is wrong, how, and what it may be.
+"""Checks of notebook parameters: each error says which parameter is wrong, how, and what it may be.
 
-Every notebook calls these in the cell after its parameters, so that a wrong value stops the run
-before any work, and the message names the parameter as the reader typed it.
+Every notebook makes its checks right after its parameters, so that a wrong value stops it before any work.
 """
 
 import re
 from collections.abc import Sequence
 
 PRECISIONS = ("auto", "float32", "bfloat16")
-"""What PRECISION may be."""
+"""Values of PRECISION."""
 
 
 class ParameterError(ValueError):
@@ -40,7 +39,7 @@ def whole(name: str, value: object, *, least: int = 1, most: int | None = None, 
 
 
 def dataset_name(value: object) -> None:
-    """Raise ParameterError unless ``value`` can be the name of a folder, and of nothing else."""
+    """Raise ParameterError unless ``value`` can only be the name of a folder, never a path."""
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", value):
         raise ParameterError(
             f"DATASET={value!r} must be 1 to 64 letters, digits, dots, dashes or underscores, "

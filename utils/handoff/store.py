@@ -1,16 +1,14 @@
-"""Hand-offs between notebooks: one way in (``Store.read``), one way out (``Store.write``).
+"""Hand-offs between notebooks: data comes in through ``Store.read`` and goes out through ``Store.write``.
 
-Everything a data set needs lives in ``DATA_DIR/DATASET/``. A reader checks the contract
-(``utils.handoff.contract``) on arrival and names the notebook to run when it fails. A writer is atomic (a
-temporary name beside the file, then a rename: what exists is whole) and records provenance in
-``manifest.json``: who wrote it, from which inputs (sha256), with which parameters and package
-versions, how many rows, in how many seconds.
+Everything of a data set lies in ``DATA_DIR/DATASET/``. ``read`` checks a file against the contract
+(``utils.handoff.contract``) and names the notebook to run where it does not hold. ``write`` is atomic, so that what
+exists is whole, and records in ``manifest.json`` who wrote the file, from which inputs (sha256), with which parameters
+and package versions, how many rows, in how many seconds.
 """
 
 import contextlib
 import json
 import os
-import shutil
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -25,8 +23,6 @@ from utils.handoff import manifest, parameters
 from utils.handoff.atomic import DataFolderError, clear_left_overs, sha256, writing
 from utils.handoff.contract import ARTEFACTS, VECTOR, VERSION
 from utils.handoff.manifest import HandOffError
-
-__all__ = ["DataFolderError", "HandOffError", "Store", "open_store", "sha256", "writing"]
 
 KEY = b"multimodal-movielens"
 """Key of our JSON in the metadata of a parquet file."""
@@ -55,10 +51,7 @@ class Store:
         return manifest.read(self.folder)
 
     def need(self, name: str) -> Path:
-        """Check that the artefact exists, is of this data set and seed, and is not stale; return its path.
-
-        Raises HandOffError naming the file and the notebook to run.
-        """
+        """Return the artefact's path. Raises HandOffError if it is missing, stale, or of another data set or seed."""
         artefact, path = ARTEFACTS[name], self.path(name)
         again = f"Run {artefact.notebook}.ipynb"
         if not path.exists():
@@ -72,9 +65,9 @@ class Store:
         return path
 
     def read(self, name: str, columns: list[str] | None = None) -> pa.Table:
-        """Read a parquet artefact after checking existence, origin, freshness and schema.
+        """Return a parquet artefact, or some of its columns.
 
-        Raises HandOffError naming the file, what was expected, and the notebook to run.
+        Raises HandOffError, with the notebook to run, for what ``need`` refuses, a damaged file and a wrong schema.
         """
         path, artefact = self.need(name), ARTEFACTS[name]
         again = f"Run {artefact.notebook}.ipynb again"
@@ -103,21 +96,21 @@ class Store:
                 raise HandOffError(f"{path} was written for {name}={theirs!r}, not {mine!r}. {again}.")
 
     def metadata(self, name: str) -> dict[str, Any]:
-        """Return what the writer of a parquet artefact said of it (encoder, widths, …)."""
+        """Return the metadata that a parquet artefact was written with (encoder, widths, …)."""
         return _own_metadata(pq.read_schema(self.need(name))) or {}
 
     def write(self, name: str, table: pa.Table, metadata: Mapping[str, Any] | None = None) -> Path:
         """Write a parquet artefact atomically and record its provenance; return its path.
 
-        ``table`` must have the contract's columns; nested and nullable types are cast to them.
+        ``table`` must have the contract's columns; they are cast to its types.
         """
         artefact, path = ARTEFACTS[name], self.path(name)
         assert artefact.notebook == self.notebook, f"{self.notebook} may not write {name}: {artefact.notebook} does"
         assert artefact.columns is not None, f"{name} is not a parquet file"
-        own = {"version": VERSION, "dataset": self.dataset, "seed": self.seed, "notebook": self.notebook}
         table = _conform(table, artefact.columns, path)
+        own = {"version": VERSION, "dataset": self.dataset, "seed": self.seed, "notebook": self.notebook}
         own |= dict(metadata or {})
-        # Once as JSON, which is what this module reads, and once as plain text for other tools.
+        # As JSON for this module, and as plain text for other tools.
         plain = {name: value if isinstance(value, str) else json.dumps(value) for name, value in own.items()}
         table = table.replace_schema_metadata({KEY: json.dumps(own).encode()} | plain)
         with writing(path) as temporary:
@@ -126,14 +119,14 @@ class Store:
         return path
 
     def record(self, name: str, rows: int | None) -> None:
-        """Enter an artefact that is in place into ``manifest.json``, with what was read for it."""
+        """Enter an artefact that has been written into ``manifest.json``, with what was read for it."""
         entry = {
             "path": ARTEFACTS[name].path,
             "notebook": self.notebook,
             "version": VERSION,
             "dataset": self.dataset,
             "seed": self.seed,
-            # A notebook that reads its own files back does not depend on them.
+            # A notebook may read its own files back without depending on them.
             "inputs": {source: d for source, d in self._inputs.items() if ARTEFACTS[source].notebook != self.notebook},
             "parameters": self.parameters,
             "packages": manifest.versions(),
@@ -144,22 +137,12 @@ class Store:
         self._mark = time.monotonic()
         manifest.enter(self.folder, name, entry)
 
-    def forget(self, name: str) -> None:
-        """Remove an artefact of an earlier run and its entry in ``manifest.json``: none may take it for current."""
-        assert ARTEFACTS[name].notebook == self.notebook, f"{self.notebook} may not remove {name}"
-        path = self.path(name)
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-        manifest.enter(self.folder, name, None)
-
 
 def open_store(data_dir: str | Path, dataset: str, seed: int, notebook: str, **parameter_values: Any) -> Store:
-    """Open (and create) ``data_dir/dataset`` for one notebook, whose parameters are recorded.
+    """Open ``data_dir/dataset``, creating it, for one notebook, whose parameters are recorded.
 
-    Raises ParameterError for a name or seed that cannot be used and DataFolderError for a folder
-    that cannot be written.
+    Raises ParameterError for a name or seed that cannot be used, and DataFolderError for a folder that cannot be
+    written.
     """
     parameters.dataset_name(dataset)
     parameters.whole("SEED", seed, least=0, most=2**32 - 1)
@@ -179,15 +162,15 @@ def open_store(data_dir: str | Path, dataset: str, seed: int, notebook: str, **p
 
 
 def group_rows(schema: pa.Schema) -> int:
-    """Return the rows of a row group: a million, or as many as hold GROUP bytes of vectors; a reader decodes one."""
+    """Return the rows of a row group: a million, or what holds GROUP bytes of vectors. Readers decode one at a time."""
     vectors = (kind.list_size * 4 for kind in schema.types if pa.types.is_fixed_size_list(kind))
     return max(1, min(1 << 20, GROUP // max(1, sum(vectors))))
 
 
 def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """Return a parquet file, or some of its columns, read one row group after the other.
+    """Return a parquet file, or some of its columns, read one row group after another.
 
-    ``pq.read_table`` decodes ahead and holds compressed pages beside: 1,270 MB for 528 MB of vectors, this 820 MB.
+    ``pq.read_table`` decodes ahead and keeps compressed pages: 1,270 MB for 528 MB of vectors, against 820 MB here.
     """
     with pq.ParquetFile(path) as file:
         names = columns if columns is not None else file.schema_arrow.names
@@ -197,7 +180,7 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
 
 @contextlib.contextmanager
 def _readable(path: Path, again: str) -> Iterator[None]:
-    """Turn what pyarrow raises for a damaged file (ArrowInvalid, but OSError for some damage) into HandOffError."""
+    """Raise HandOffError for what pyarrow raises for a damaged file: ArrowInvalid, but OSError for some damage."""
     try:
         yield
     except (pa.ArrowException, OSError) as error:

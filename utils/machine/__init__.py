@@ -1,0 +1,1 @@
+"""What this machine can do: packages, GPUs, memory, and clusters of processes."""

@@ -1,7 +1,4 @@
-"""DASK_SCHEDULER: where the work of a stage runs. 03, 04 and 06 all take their cluster from here.
-
-Nothing home-made: a Dask cluster of this machine's processes, or one that is running already.
-"""
+"""DASK_SCHEDULER, where 03, 04 and 06 run: this process, Dask workers on this machine, or a running scheduler."""
 
 import contextlib
 import re
@@ -25,9 +22,9 @@ def check_scheduler(scheduler: object) -> None:
 
 @contextlib.contextmanager
 def cluster(scheduler: str | None) -> Iterator[Any]:
-    """Yield a Dask client: None for this process, local worker processes, or one of a running scheduler.
+    """Yield a Dask client of local worker processes or of a running scheduler, or None for this process.
 
-    Raises ParameterError for a value that is none of these, or a scheduler that does not answer.
+    Raises ParameterError for a value that is none of these, and for a scheduler that does not answer.
     """
     check_scheduler(scheduler)
     if scheduler is None:

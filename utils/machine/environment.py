@@ -1,4 +1,4 @@
-"""What this machine can run: for notebook 00."""
+"""What this machine can run, for notebook 00."""
 
 import importlib.util
 import os
@@ -10,7 +10,7 @@ import pandas as pd
 ASKED_FOR = (
     "pandas", "requests", "torch", "torchvision", "transformers", "nvtabular", "cudf", "hugectr", "tqdm",
 )  # fmt: skip
-"""The packages that the series is about, in the order of the README."""
+"""Packages that the series is about, in the order of the README."""
 
 
 def has(package: str) -> bool:
@@ -26,7 +26,7 @@ def gpus() -> list[str]:
 
 
 def report() -> pd.DataFrame:
-    """Return what is installed, one row a thing: Python, cores, memory, GPUs, packages and their versions."""
+    """Return what is installed, one row each: Python, cores, memory, GPUs, packages and their versions."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     rows = [
         ("Python", platform.python_version()),
@@ -46,7 +46,7 @@ def report() -> pd.DataFrame:
 
 
 def advice() -> str:
-    """Return in a few lines what the notebooks will use here."""
+    """Return a line that says what the notebooks will use here."""
     frames = "cuDF" if has("cudf") and gpus() else "pandas"
     trainer = "HugeCTR" if has("hugectr") and gpus() else "PyTorch"
     device = "the GPU" if gpus() else "the CPU"

@@ -1,4 +1,4 @@
-"""Memory of the process: what large arrays give back is kept for the next ones."""
+"""Keep the memory of freed arrays for the next ones, instead of returning it to the system."""
 
 import contextlib
 import ctypes
@@ -8,16 +8,16 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """Parameters of mallopt(3), the C library's."""
 _KEPT = 1 << 30
 _GIVEN_BACK = {_MMAP_THRESHOLD: 1 << 25, _TRIM_THRESHOLD: 1 << 26}
-"""The highest values that glibc sets by itself: larger pieces go back to the system when freed."""
+"""The highest thresholds that glibc sets by itself: larger pieces go back to the system when freed."""
 
 
 @contextlib.contextmanager
 def kept() -> Iterator[None]:
-    """Keep freed memory, up to 1 GB, for the block, and give it back after it.
+    """Keep up to 1 GB of freed memory during the block, and give it back at the end.
 
-    Otherwise the C library returns arrays of many MB to the system as soon as they are freed, and the next one of the
-    same size begins with page faults: a loop over large batches spends up to half of its time on them. Where the C
-    library is not glibc, nothing changes. Peaks stay as they are.
+    Otherwise the C library returns arrays of many MB to the system as soon as they are freed, and the next array of the
+    same size begins with page faults, which can take half of the time of a loop over large batches. Peaks stay as they
+    are. Without glibc nothing changes.
     """
     library = ctypes.CDLL(None)
     if not hasattr(library, "mallopt"):

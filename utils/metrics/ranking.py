@@ -7,7 +7,6 @@ Metrics for Item Recommendation, KDD 2020), and movies the user has in train are
 from collections.abc import Callable
 
 import numpy as np
-import torch
 
 from utils.handoff import parameters
 from utils.handoff.hashing import hashed
@@ -75,6 +74,8 @@ def _check_block(scores: np.ndarray, known: np.ndarray, start: int, stop: int) -
 
 def _best(scores: np.ndarray, k: int, first: int, seed: int) -> np.ndarray:
     """Return the columns of the k best of each row, best first; ``first`` is the number of the first row's user."""
+    import torch  # here, because 06 imports this module and needs no torch
+
     values, best = (found.numpy() for found in torch.from_numpy(scores).topk(min(k + 1, scores.shape[1])))
     # Among scores equal to the k-th, topk keeps any: choose again where there are more than fit.
     worst = values[:, k - 1 : k]

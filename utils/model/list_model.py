@@ -21,6 +21,9 @@ DISLIKED = 0.3
 """What a rating that is no like counts in X: to have watched a movie says something, too. Tried 0 and -0.3."""
 TRENDS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5)
 """Weights to choose from of what is liked lately by all, beside what the user likes."""
+PRIOR, HABIT = 0.1, 10.0
+"""Someone of whom little is known gets PRIOR more of what all like; from HABIT likes on, half of it. With three likes
+known of 200 users of ml-latest-small NDCG@10 rose from 0.173 to 0.208 (popularity: 0.175); 0.05 and 0.2 do alike."""
 BLENDS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
 PRICE = 0.02
 """What known movies may lose of their NDCG to let new ones into the list, as a share."""
@@ -79,7 +82,8 @@ class ListModel:
 
     ``known`` int64 [k] are the movies of EASE, ``weights`` float32 [k, k] its B. ``content`` float32 [movies, f] is
     centred; ``mapped`` float32 [f, movies] is W F of every movie. ``recent`` float32 [movies], in [0, 1], are the
-    likes of all, aged: they order the list of a user without ratings, and add ``trend`` times themselves to any other.
+    likes of all, aged: they order the list of a user without ratings, and add ``trend`` times themselves to any
+    other, and more to that of a user with few.
     ``blend`` multiplies the scores of new movies.
     """
 
@@ -91,11 +95,13 @@ class ListModel:
     penalty: float
     trend: float = 0.0
     blend: float = 1.0
+    prior: float = PRIOR
 
     def scores(self, rated: sparse.csr_matrix) -> np.ndarray:
         """Return how much users like every movie, float32 [users, movies], from a matrix such as ``Ratings.matrix``."""
         found = self.blend * (profiles(rated, self.content) @ self.mapped)
-        found[:, self.known] = rated[:, self.known] @ self.weights + self.trend * self.recent[self.known]
+        pull = self.trend + self.prior / (1 + np.asarray(rated.sum(axis=1)) / HABIT)
+        found[:, self.known] = rated[:, self.known] @ self.weights + pull * self.recent[self.known]
         nothing = np.diff(rated.indptr) == 0
         found[nothing] = self.recent
         return found.astype(np.float32, copy=False)
@@ -124,53 +130,78 @@ def _ridge(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
     return np.linalg.solve(gram, right.astype(np.float64))
 
 
-def fit(train: Ratings, content: np.ndarray, held: tuple[np.ndarray, np.ndarray], seed: int) -> ListModel:
-    """Return the model of ``train``; ``content`` float32 [movies, f] describes every movie, f may be 0.
+class Fitter:
+    """Fits list models on one train: what does not depend on the content is chosen and fitted once.
 
     ``held`` are two masks bool [n] over the ratings: some of known movies, and all of some movies. Penalty, half-life,
-    ``trend`` and ``blend`` are chosen on them, by a model of the rest; the model returned is fitted on all.
+    ``trend`` and ``blend`` are chosen on them, by a model of the rest; the models returned are fitted on all.
     """
-    if not train.liked.any():
-        raise BaselineError("Nobody likes anything in train, so there is nothing to recommend by.")
-    train, (late, new) = train.without_idle_users(), held
-    rest = train.take(~(late | new))
-    later = _Held.of(rest, train.take(late & train.liked), seed)
-    if not len(later.user) or not rest.liked.any():
-        return _fitted(train, content, PENALTIES[1], None)
-    half_life = max(HALF_LIVES, key=lambda one: later.ndcg(rest.recent(one)))
-    none = np.zeros((len(content), 0), np.float32)
-    tried = [_fitted(rest, none, penalty, half_life) for penalty in PENALTIES]
-    best = max(tried, key=lambda one: later.ndcg(one.scores(later.rated)))
-    trend = max(TRENDS, key=lambda one: later.ndcg(replace(best, trend=one).scores(later.rated)))
-    model = replace(_fitted(train, content, best.penalty, half_life), trend=trend)
-    if not content.size or not (new & train.liked).any():
-        return model
-    trial = replace(_fitted(rest, content, best.penalty, half_life), trend=trend)
-    kept = {one: later.ndcg(replace(trial, blend=one).scores(later.rated)) for one in (0.0, *BLENDS)}
-    return replace(model, blend=max(one for one, value in kept.items() if value >= (1 - PRICE) * kept[0.0]))
+
+    def __init__(self, train: Ratings, held: tuple[np.ndarray, np.ndarray], seed: int) -> None:
+        """Raises BaselineError where nobody likes anything."""
+        if not train.liked.any():
+            raise BaselineError("Nobody likes anything in train, so there is nothing to recommend by.")
+        train, (late, new) = train.without_idle_users(), held
+        self.train, self.rest = train, train.take(~(late | new))
+        self._later = _Held.of(self.rest, train.take(late & train.liked), seed)
+        self._unseen = bool((new & train.liked).any())
+        penalty, half_life, trend = PENALTIES[1], None, 0.0
+        self.trial: ListModel | None = None
+        if len(self._later.user) and self.rest.liked.any():
+            half_life = max(HALF_LIVES, key=lambda one: self._later.ndcg(self.rest.recent(one)))
+            tried = [_without_content(self.rest, penalty, half_life) for penalty in PENALTIES]
+            best = max(tried, key=self._ndcg)
+            penalty, trend = best.penalty, max(TRENDS, key=lambda one: self._ndcg(replace(best, trend=one)))
+            self.trial = replace(best, trend=trend)
+        self.model = replace(_without_content(train, penalty, half_life), trend=trend)
+
+    def fit(self, content: np.ndarray) -> ListModel:
+        """Return the model that knows ``content``, float32 [movies, f], of every movie; f may be 0."""
+        model = _with_content(self.model, self.train, content)
+        if self.trial is None or not content.size or not self._unseen:
+            return model
+        trial = _with_content(self.trial, self.rest, content)
+        kept = {one: self._ndcg(replace(trial, blend=one)) for one in (0.0, *BLENDS)}
+        return replace(model, blend=max(one for one, value in kept.items() if value >= (1 - PRICE) * kept[0.0]))
+
+    def _ndcg(self, model: ListModel) -> float:
+        return self._later.ndcg(model.scores(self._later.rated))
+
+
+def fit(train: Ratings, content: np.ndarray, held: tuple[np.ndarray, np.ndarray], seed: int) -> ListModel:
+    """Return the model of ``train`` that knows ``content``; see ``Fitter``."""
+    return Fitter(train, held, seed).fit(content)
 
 
 def ease_alone(train: Ratings, held: tuple[np.ndarray, np.ndarray], seed: int) -> ListModel:
     """Return plain EASE, on likes alone, with the penalty chosen on ``held`` as ``fit`` does: the baseline to beat."""
     train, (late, new) = train.without_idle_users(), held
     rest, later = train.take(~(late | new) & train.liked), train.take(late & train.liked)
-    asked, none = _Held.of(rest, later, seed), np.zeros((train.n_movies, 0), np.float32)
-    tried = [_fitted(rest, none, penalty, None) for penalty in PENALTIES] if len(asked.user) else []
-    best = max(tried, key=lambda one: asked.ndcg(one.scores(asked.rated))).penalty if tried else PENALTIES[1]
-    return _fitted(train.take(train.liked), none, best, None)
+    asked = _Held.of(rest, later, seed)
+    plain = [replace(_without_content(rest, one, None), prior=0.0) for one in PENALTIES] if len(asked.user) else []
+    best = max(plain, key=lambda one: asked.ndcg(one.scores(asked.rated))).penalty if plain else PENALTIES[1]
+    return replace(_without_content(train.take(train.liked), best, None), prior=0.0)
 
 
-def _fitted(train: Ratings, content: np.ndarray, penalty: float, half_life: float | None) -> ListModel:
+def _without_content(train: Ratings, penalty: float, half_life: float | None) -> ListModel:
     rated = train.matrix()
     counts = np.bincount(train.movie, minlength=train.n_movies)
     known = np.argsort(-counts, kind="stable")[: min(MOST_KNOWN, max(1, np.count_nonzero(counts >= LEAST_RATINGS)))]
     known = np.sort(known)
-    centred = (content - content[known].mean(axis=0)).astype(np.float32)
-    some = rated[np.argsort(-np.diff(rated.indptr), kind="stable")[:MOST_USERS]]
     recent = train.recent(half_life)
     recent = (recent / max(recent.max(), 1e-12)).astype(np.float32)
-    mapped = content_map(some, centred, known)
-    return ListModel(known, ease(some[:, known], penalty), centred, mapped, recent, penalty)
+    none = np.zeros((train.n_movies, 0), np.float32)
+    return ListModel(known, ease(_some(rated)[:, known], penalty), none, none.T, recent, penalty)
+
+
+def _with_content(model: ListModel, train: Ratings, content: np.ndarray) -> ListModel:
+    centred = (content - content[model.known].mean(axis=0)).astype(np.float32)
+    return replace(model, content=centred, mapped=content_map(_some(train.matrix()), centred, model.known))
+
+
+def _some(rated: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Return the MOST_USERS users with most ratings."""
+    return rated[np.argsort(-np.diff(rated.indptr), kind="stable")[:MOST_USERS]]
 
 
 @dataclass(frozen=True)

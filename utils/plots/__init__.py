@@ -9,7 +9,7 @@ from utils.plots.charts import (
     rating_histogram,
 )
 from utils.plots.graphs import data_flow_map, graph_drawing
-from utils.plots.results import ablation, learning_curves, missing_sweep, reliability
+from utils.plots.results import ablation, learning_curves, missing_sweep, ranking, reliability
 from utils.plots.walls import neighbour_columns, neighbours, poster_wall, shelf
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "neighbour_columns",
     "neighbours",
     "poster_wall",
+    "ranking",
     "rating_histogram",
     "reliability",
     "shelf",

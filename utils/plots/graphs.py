@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
-from sklearn.isotonic import isotonic_regression
+from scipy.optimize import isotonic_regression
 
 from utils.handoff.contract import ARTEFACTS
 from utils.plots.style import COLOURS, FILLS, QUIET, WIDTH, Picture, PlotError, canvas, printable, style, text_width
@@ -27,7 +27,12 @@ LINE, INSIDE, APART, BETWEEN, MARGIN, HEAD, FOOT = 0.14, 0.08, 0.13, 0.24, 0.1, 
 WRAPS = (24, 22, 20, 18, 16, 14)
 """Characters of a line, tried from the longest until the drawing fits the page."""
 SWEEPS = 24
+"""Rounds in which every place moves towards its neighbours."""
 READS = ("01-02", "02-03", "02-04", "03-05", "04-05", "05-06", "01-06", "05-07", "06-07")
+"""Who wrote and who reads, where it is worth an arrow."""
+
+Place = str | tuple[str, str, int]
+"""A node, or where an edge passes a layer: (from, to, layer)."""
 
 
 @dataclass
@@ -92,11 +97,8 @@ def _drawing(graph: nx.DiGraph, title: str, note: str = "") -> Picture:
     """Draw a checked graph; ``note`` stands below it in place of the legend."""
     kinds = list(dict.fromkeys(kind for _, kind in graph.nodes(data="kind")))
     chains, layers = _layers(graph)
-    for wrap in WRAPS:
-        boxes = _boxes(graph, chains, layers, wrap)
-        width = max([3.0, *(box.x + box.width + MARGIN for box in boxes.values())])
-        if width <= WIDTH:
-            break
+    boxes = _boxes(graph, chains, layers)
+    width = max([3.0, *(box.x + box.width + MARGIN for box in boxes.values())])
     height = max([HEAD + 0.4, *(box.y + box.height for box in boxes.values())]) + FOOT
     scale = min(1.0, WIDTH / width)
     with style():
@@ -109,42 +111,44 @@ def _drawing(graph: nx.DiGraph, title: str, note: str = "") -> Picture:
             _box(axes, boxes[name], kinds.index(kind) % len(FILLS), scale)
         axes.text(MARGIN, height - FOOT / 2, note, va="center", fontsize=SIZE * scale, color=QUIET)
         if len(kinds) > 1 and not note:
-            looks = zip(FILLS, COLOURS, strict=True)
-            marks = [Line2D([], [], ls="", marker="s", ms=6, mfc=fill, mec=edge) for fill, edge in looks]
-            names = [printable(kind) for kind in kinds]
-            axes.legend(
-                marks[: len(kinds)], names, loc="lower left", ncols=len(kinds), fontsize=SIZE * scale, labelcolor=QUIET
-            )
+            looks = zip(map(printable, kinds), FILLS, COLOURS, strict=False)
+            marks = [Line2D([], [], ls="", marker="s", mfc=fill, mec=edge, label=kind) for kind, fill, edge in looks]
+            axes.legend(handles=marks, loc="lower left", ncols=9, fontsize=SIZE * scale, labelcolor=QUIET)
         if not graph:
             axes.text(MARGIN, HEAD + 0.2, "nothing to draw", color=QUIET)
     return figure
 
 
-def _layers(graph: nx.DiGraph) -> tuple[list[list[str]], list[list[str]]]:
+def _layers(graph: nx.DiGraph) -> tuple[list[list[Place]], list[list[Place]]]:
     """Return for each edge the chain of places it goes through, and the places of each layer."""
-    layer = {name: depth for depth, names in enumerate(nx.topological_generations(graph)) for name in names}
+    layer: dict[Place, int] = {}
+    for depth, names in enumerate(nx.topological_generations(graph)):
+        layer |= dict.fromkeys(names, depth)
     for name in graph:
         # An input stands just before what uses it, which shortens its arrows.
         if not graph.pred[name] and graph.succ[name]:
             layer[name] = min(layer[after] for after in graph.succ[name]) - 1
     chains = []
     for a, b in graph.edges:
-        passed = {f"{a} -> {b}, {depth}": depth for depth in range(layer[a] + 1, layer[b])}
+        passed: dict[Place, int] = {(a, b, depth): depth for depth in range(layer[a] + 1, layer[b])}
         layer |= passed
         chains.append([a, *passed, b])
     return chains, [[name for name in layer if layer[name] == depth] for depth in sorted(set(layer.values()))]
 
 
-def _boxes(graph: nx.DiGraph, chains: list[list[str]], layers: list[list[str]], wrap: int) -> dict[str, Box]:
+def _boxes(graph: nx.DiGraph, chains: list[list[Place]], layers: list[list[Place]]) -> dict[Place, Box]:
     """Return where each node is, and each place where an edge passes a layer: as wide as the layer, without height."""
-    lines = {name: _lines(labels, wrap) for name, labels in graph.nodes(data="labels")}
+    for wrap in WRAPS:
+        lines = {name: _lines(labels, wrap) for name, labels in graph.nodes(data="labels")}
+        texts = [[line for name in layer for line in lines.get(name, [])] for layer in layers]
+        widths = [max(text_width(text, SIZE, bold) for text, bold in own) + 2 * INSIDE for own in texts]
+        if sum(widths) + (len(widths) - 1) * BETWEEN + 2 * MARGIN <= WIDTH:
+            break
     height = {name: LINE * len(text) + 2 * INSIDE for name, text in lines.items()}
     centre = _centres(chains, layers, height)
-    top = min((centre[name] - height[name] / 2 for name in height), default=0.0) - HEAD
+    top = min((middle - height.get(name, 0.0) / 2 for name, middle in centre.items()), default=0.0) - HEAD
     boxes, x = {}, MARGIN
-    for layer in layers:
-        texts = [line for name in layer for line in lines.get(name, [])]
-        width = max(text_width(text, SIZE, bold) for text, bold in texts) + 2 * INSIDE
+    for layer, width in zip(layers, widths, strict=True):
         for name in layer:
             high = height.get(name, 0.0)
             boxes[name] = Box(x, centre[name] - high / 2 - top, width, high, lines.get(name, []))
@@ -163,13 +167,13 @@ def _lines(labels: Sequence[str], wrap: int) -> list[tuple[str, bool]]:
     return lines
 
 
-def _centres(chains: list[list[str]], layers: list[list[str]], height: Mapping[str, float]) -> dict[str, float]:
+def _centres(chains: list[list[Place]], layers: list[list[Place]], height: Mapping[Place, float]) -> dict[Place, float]:
     """Return where the middle of each place is: near the mean of its neighbours, in its layer without overlap."""
     links = nx.DiGraph()
     for chain in chains:
         nx.add_path(links, chain)
     links.add_nodes_from(name for layer in layers for name in layer)
-    centre: dict[str, float] = {}
+    centre: dict[Place, float] = {}
     for sweep in range(SWEEPS):
         # Down, up, and in the end by both sides at once.
         near = (links.pred, links.succ, nx.Graph(links).adj)[2 if sweep > SWEEPS - 5 else sweep % 2]
@@ -179,7 +183,7 @@ def _centres(chains: list[list[str]], layers: list[list[str]], height: Mapping[s
             sizes = np.array([height.get(name, 0.0) + APART for name in layer])
             packed = sizes.cumsum() - sizes / 2
             # Least squares from the wishes among all places in this order that leave each its room.
-            centre |= zip(layer, isotonic_regression([wish[a] for a in layer] - packed) + packed, strict=True)
+            centre |= zip(layer, isotonic_regression([wish[a] for a in layer] - packed).x + packed, strict=True)
     return centre
 
 

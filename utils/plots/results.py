@@ -76,6 +76,36 @@ def ablation(summary: pd.DataFrame, stand_in: bool = False, slices: Sequence[str
     return figure
 
 
+def ranking(summary: pd.DataFrame, slices: Sequence[str] = SLICES) -> Picture:
+    """Draw a metric of lists as bars with their 95% intervals, one panel per slice, the best model of the first on top.
+
+    ``summary`` is of one split and metric; a bar is a model and what it was given.
+    """
+    if summary.empty:
+        raise PlotError("There is no row to draw: judge some lists first.")
+    names = [_bar(row.model, row.features) for row in summary.itertuples()]
+    frame = summary.assign(name=names)
+    order = frame[frame["slice"] == slices[0]].sort_values("value")["name"].tolist()
+    shown = _present(summary, slices)
+    with style():
+        figure, panels = one_row(len(shown), width=9, height=min(HEIGHT, 1.2 + 0.26 * len(order)), sharey=True)
+        for axes, name in zip(panels, shown, strict=True):
+            part = frame[frame["slice"] == name].set_index("name").reindex(order)
+            colours = [COLOURS[0] if "+" in one or one.startswith("lists") else QUIET for one in order]
+            axes.barh(order, part["value"], color=colours, alpha=0.8, height=0.7)
+            axes.hlines(order, part["low"], part["high"], color=INK, lw=1)
+            axes.grid(False, axis="y")
+            axes.tick_params(axis="y", length=0, labelsize=8.5)
+            axes.set_xlabel(summary["metric"].iloc[0])
+            axes.set_title(_title(name, part["n"].max()).replace("n =", "users ="))
+        caption(figure, _note(summary, "lines").replace(" and movies", ""))
+    return figure
+
+
+def _bar(model: str, features: str) -> str:
+    return model if features == "ids" else f"{model}: {features.removeprefix('ids+')}"
+
+
 def missing_sweep(summary: pd.DataFrame, content: str, stand_in: bool = False) -> Picture:
     """Draw the metric over the share of movies without ``content``, one panel per slice, one line per strategy.
 
@@ -163,4 +193,4 @@ def _title(name: str, n: float, wrapped: bool = False) -> str:
 
 def _note(summary: pd.DataFrame, drawn: str) -> str:
     split, seeds = summary["split"].iloc[0], int(summary["seeds"].min())
-    return f"{split} split · mean of {seeds} seed{'s'[: seeds > 1]} · {drawn}: 95% intervals over users"
+    return f"{split} split · mean of {seeds} seed{'s'[: seeds > 1]} · {drawn}: 95% intervals over users and movies"

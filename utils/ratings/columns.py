@@ -1,4 +1,4 @@
-"""What the tables of ratings and of movies share: their error, and the check of their columns."""
+"""What the tables of ratings and of movies share: their error and the check of their columns."""
 
 from collections.abc import Iterable
 from pathlib import Path

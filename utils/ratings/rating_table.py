@@ -1,7 +1,7 @@
-"""The ratings of an archive or of the user's own file: typed, checked, and nothing dropped in silence.
+"""The ratings of an archive or of the user's own file: typed and checked, with nothing dropped in silence.
 
-A clean file is parsed once, straight to numbers, in bounded memory. Where a field does not fit it becomes
-null; only the lines that cannot be used are then read a second time, as text, and set aside with a reason.
+A file is parsed straight to numbers, in bounded memory; a field that is no number becomes null. Only the lines that
+cannot be used are read again, as text, and set aside with a reason.
 """
 
 import csv
@@ -58,13 +58,13 @@ ATOMIC = RatingFormat(
 
 
 def read_ratings(path: Path, form: RatingFormat | None, movies: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return (ratings, rejected) of a file; together they have as many rows as the file has lines of data.
+    """Return (ratings, rejected) of a file, which together have as many rows as it has lines of data.
 
-    ``form`` is None for parquet. ``ratings`` has ``NARROW``, or ``SCHEMA`` where that is too narrow, in the order
-    of the file; ``splits.split`` gives ``SCHEMA`` always. ``rejected`` has the columns of the source as text,
-    ``row`` int64 (line in the file, header included, from 1; for parquet the number of the row) and ``reason``.
-    Of the ratings of one movie by one user the latest is kept, of those of one second the highest. ``movies``
-    holds the known movieId. Raises DataError for missing columns and when no rating can be used.
+    ``form`` is None for parquet; ``movies`` holds the known movieIds. ``ratings`` are in the order of the file, as
+    ``NARROW``, or as ``SCHEMA`` where that is too narrow. ``rejected`` has the columns of the source as text, ``row``
+    int64 (line in the file from 1, header included; for parquet the number of the row) and ``reason``. If a user has
+    rated a movie several times, the latest rating is kept, and of those of the same second the highest. Raises
+    DataError for missing columns and where no rating can be used.
     """
     try:
         source = _Parquet(path) if form is None else _Text(path, form)
@@ -87,12 +87,12 @@ def read_ratings(path: Path, form: RatingFormat | None, movies: pl.Series) -> tu
         reasons = rejected["reason"].value_counts(sort=True).rows()
         listed = "; ".join(f"{count:,} times: {reason}" for reason, count in reasons) or "the file has no line of data"
         raise DataError(f"{path} has no rating that can be used ({listed}). Expected columns: {', '.join(SCHEMA)}.")
-    # Column by column, for the peak: splits look rows up, which is slow in a column of many pieces.
+    # Splits look rows up, which is slow in a column of many pieces. One column at a time, for the peak of memory.
     return pl.DataFrame([frame.drop_in_place(name).rechunk() for name in kinds]), rejected
 
 
 def _reason(movies: pl.Series) -> pl.Expr:
-    """The first check that a row fails, as 1 + its place in REASONS; 0 for a row that can be used."""
+    """Return the first check that a row fails, as 1 + its place in REASONS; 0 for a row that can be used."""
     rating = pl.col("rating")
     failed = (
         pl.col(_EXTRA),
@@ -110,10 +110,10 @@ def _reason(movies: pl.Series) -> pl.Expr:
 
 
 def _duplicates(frame: pl.DataFrame) -> pl.Series:
-    """The rows that lose against another rating of the same movie by the same user."""
+    """Return the rows that are dropped in favour of another rating of the same movie by the same user."""
     user, movie = pl.col("userId").cast(pl.Int64), pl.col("movieId").cast(pl.Int64)
     before = (user > user.shift(1)) | ((user == user.shift(1)) & (movie > movie.shift(1)))
-    # MovieLens files are sorted by user and movie, and a file in strictly rising order has no duplicate.
+    # MovieLens files are sorted by user and movie, and a file in strictly ascending order has no duplicate.
     if frame.select(before.all()).item():
         return pl.Series([], dtype=frame.schema[_ROW])
     last_user, last_movie = (found or 0 for found in frame.select(pl.col("userId", "movieId").max()).row(0))
@@ -161,7 +161,7 @@ class _Text:
             with path.open("rb") as stream:
                 head = stream.readline(_HEADER_LIMIT).decode("utf-8-sig", errors="replace").strip("\r\n")
                 first = stream.readline(_HEADER_LIMIT)
-            # Official files have no quotes. A file that quotes does so from the start; one stray quote further
+            # Official files have no quotes. Files with quotes have them from the start; a single stray quote further
             # down must not swallow the lines after it.
             quotes = head.count('"') + first.count(b'"')
             self.quote = '"' if quotes and quotes % 2 == 0 else None
@@ -190,8 +190,8 @@ class _Text:
         )
 
     def numbers(self, kinds: Mapping[str, _Kind]) -> pl.LazyFrame:
-        """The four columns as ``kinds``, null where a field does not fit."""
-        # As float64 a time such as "881250949.0" is read too, and every second until long after us is exact.
+        """Return the four columns as ``kinds``, null where a field does not fit."""
+        # A float64 also reads times such as "881250949.0", and holds every second exactly.
         parsed = dict(kinds) | ({"timestamp": pl.Float64} if kinds["timestamp"] == pl.Int64 else {})
         if self.form.separator == "::":
             fields, extra = self.text(), pl.lit(value=False)
@@ -205,15 +205,15 @@ class _Text:
         if self.form.separator != "::":
             schema = dict.fromkeys([*self.columns, _EXTRA], pl.String)
             return self._scan(schema, self.form.separator).drop(_EXTRA)
-        # polars separates by one byte: read lines whole (no line holds a 0x01 that matters), then cut them.
+        # polars separates by one byte only: read whole lines (none has a 0x01 that matters), then split them.
         lines = self._scan({"line": pl.String}, "\x01")
-        # The last field keeps what is left of the line, so that a fifth field spoils the timestamp.
+        # The last field keeps the rest of the line, so that a fifth field spoils the timestamp.
         fields = pl.col("line").str.splitn("::", len(SCHEMA)).struct.rename_fields(list(SCHEMA))
         return lines.select(_ROW, fields.alias("fields")).unnest("fields")
 
 
 class _Parquet:
-    """A user's own ratings. Numbers of any kind, text with numbers, and dates for ``timestamp`` are understood."""
+    """A user's own ratings: numbers of any type, numbers as text, and dates for ``timestamp``."""
 
     def __init__(self, path: Path) -> None:
         self.scan = pl.scan_parquet(path, row_index_name=_ROW, row_index_offset=1, glob=False, hive_partitioning=False)
@@ -225,7 +225,7 @@ class _Parquet:
                 raise DataError(f"{path}: column {name} is {kind}, expected {SCHEMA[name]}. Convert it.")
 
     def numbers(self, kinds: Mapping[str, _Kind]) -> pl.LazyFrame:
-        """The four columns as ``kinds``, null where a value does not fit."""
+        """Return the four columns as ``kinds``, null where a value does not fit."""
         columns = (self._number(name).cast(kinds[name], strict=False).alias(name) for name in kinds)
         return self.scan.select(_ROW, *columns, pl.lit(value=False).alias(_EXTRA))
 

@@ -1,8 +1,8 @@
 """Which rating goes where: a sample of users, movies held out cold, and the split into train and valid.
 
-Every choice is a hash of the ids and the seed, so it does not depend on the order of the rows in the file, on
-the library's random generator, or on the machine. Each purpose salts the hash differently: otherwise the users
-of a sample, or the movies held out, would be tied to the ratings chosen for valid.
+Every choice is made by a hash of the ids and the seed. It does not depend on the order of the rows, on a random
+generator, or on the machine. Each purpose has its own salt; otherwise the users of a sample, or the movies held out,
+would depend on the ratings chosen for valid.
 """
 
 import numpy as np
@@ -49,8 +49,8 @@ def split(
     cold: every rating of round(``cold_fraction`` * rated movies) movies. Of the n other ratings, ``how`` =
     "random" gives exactly round(``valid_fraction`` * n) to valid; "temporal" gives the latest of all users to
     valid, at most that many, the ratings of the second at the cut staying together in train.
-    Each is shuffled by a hash of its ids: HugeCTR's parquet reader does not shuffle, and MovieLens files are
-    sorted by user. Raises ParameterError where train or valid would be empty.
+    Each part is shuffled by a hash of its ids, because HugeCTR's parquet reader does not shuffle and MovieLens files
+    are sorted by user. Raises ParameterError where train or valid would be empty.
     """
     check_parameters(how, valid_fraction, cold_fraction, None)
     movies = ratings["movieId"].unique().sort()
@@ -81,11 +81,11 @@ def _rows(ratings: pl.DataFrame, rows: np.ndarray) -> pl.DataFrame:
 
 
 def _shuffled(ratings: pl.DataFrame, seed: int, bits: int | None = None) -> np.ndarray:
-    """The numbers of all rows, uint32 [n], in the order of a hash of their ids.
+    """Return the numbers of all rows, uint32 [n], in the order of a hash of their ids.
 
-    The hash and, in its lowest ``bits``, the number of the row are sorted as one integer, in place: a third of
-    the time and memory of an argsort. Rows whose hashes differ only in those bits are put in order afterwards,
-    or their order would be that of the file.
+    The hash, with the row's number in its lowest ``bits``, is sorted as one integer, in place, which takes a third of
+    the time and memory of an argsort. Rows whose hashes differ only in those bits are put in order afterwards, as they
+    would otherwise keep the order of the file.
     """
     ids = ratings["userId"].to_numpy(), ratings["movieId"].to_numpy()
     value = hashed(seed, "ratings", *ids)
@@ -109,7 +109,7 @@ def _lowest(ids: pl.Series, count: int, seed: int, purpose: str) -> pl.Series:
 
 
 def _late(timestamp: np.ndarray, count: int) -> np.ndarray:
-    """Mark the latest of all, at most ``count``; those of one second are marked together or not at all."""
+    """Mark at most ``count`` of the latest; those of one second are marked together or not at all."""
     place = len(timestamp) - count - 1
     cut = np.partition(timestamp, place)[place]
     late = timestamp > cut
@@ -122,9 +122,9 @@ def _late(timestamp: np.ndarray, count: int) -> np.ndarray:
 
 
 def summary(**parts: pl.DataFrame) -> pl.DataFrame:
-    """Return one row a part, such as ``summary(train=train, cold=cold)``: ratings, users, movies, density, mean rating.
+    """Return one row per part, as in ``summary(train=train, cold=cold)``: ratings, users, movies, density, mean rating.
 
-    ``density`` is the share of all pairs of its users and movies that are rated.
+    ``density`` is the share of rated pairs among all pairs of the part's users and movies.
     """
     rows = []
     for name, part in parts.items():

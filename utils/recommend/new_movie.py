@@ -1,7 +1,7 @@
-"""Stage 07: the audience of a movie that no notebook has seen, from its poster and synopsis, without any training.
+"""Stage 07: the audience of a movie that no notebook has seen, from its facts, poster and synopsis, without training.
 
 ``Encoders`` makes the movie's content row as 03, 04 and 05 made all others: the same encoders (proved by the sha256 of
-their weights), the reductions that 05 left, the same imputation. ``audience`` scores the row for every user with a
+their files), the reductions that 05 left, the same imputation. ``audience`` scores the row for every user with a
 trained model, under the out-of-vocabulary id that training has practised.
 """
 
@@ -15,13 +15,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import torch
-import torchvision
 
 from utils.etl.workflow import OUT_OF_VOCABULARY, vocabulary
-from utils.features import feature_store, imputation, reductions
+from utils.features import facts, feature_store, imputation, reductions
 from utils.features.feature_store import Vectors
-from utils.features.reductions import Reduction
-from utils.handoff.contract import ARTEFACTS, BLOCKS, FLAGS
+from utils.handoff.contract import ARTEFACTS, BLOCKS, FACT_LISTS, FLAGS, table_of
 from utils.handoff.parameters import ParameterError
 from utils.handoff.store import Store
 from utils.handoff.vector_columns import vectors
@@ -30,7 +28,7 @@ from utils.model.torch_model import Twin
 from utils.model.training import fit
 from utils.study.catalogue import Catalogue
 from utils.study.data import StudyData
-from utils.vectors import posters, synopses
+from utils.vectors import posters, texts
 from utils.vectors.encoders.image import ImageEncoder
 from utils.vectors.encoders.text import TextEncoder
 from utils.vectors.neighbours import directions
@@ -38,6 +36,8 @@ from utils.vectors.shards import Failure, Item
 
 NEW = -1
 """Stands for the movieId of a movie that has none."""
+ENCODED = ("poster", "text")
+"""The blocks of content that encoders make."""
 COMPARED = 2000
 """Users at most over whom scores are averaged."""
 Encoder = TypeVar("Encoder", ImageEncoder, TextEncoder)
@@ -49,13 +49,19 @@ class NewcomerError(RuntimeError):
 
 @dataclass(frozen=True)
 class NewMovie:
-    """What is known of a movie; ``poster`` is an image file. Only the title must be known."""
+    """What is known of a movie; ``poster`` is an image file, ``runtime`` in minutes. Only the title must be known."""
 
     title: str
     synopsis: str | None = None
     poster: str | Path | None = None
     genres: Sequence[str] = ()
     year: int | None = None
+    directors: Sequence[str] = ()
+    writers: Sequence[str] = ()
+    cast: Sequence[str] = ()
+    countries: Sequence[str] = ()
+    languages: Sequence[str] = ()
+    runtime: float | None = None
 
     def table(self) -> pa.Table:
         """Return the movie as a row of movies_converted."""
@@ -63,19 +69,24 @@ class NewMovie:
         genres = pa.array([list(self.genres)], pa.list_(pa.string()))
         return pa.table({"movieId": [NEW], "title": [self.title], "year": year, "genres": genres})
 
+    def facts(self) -> pa.Table:
+        """Return the movie as a row of movie_facts."""
+        names = {name: list(getattr(self, name)) for name in FACT_LISTS}
+        return table_of("movie_facts", [{"movieId": NEW, "year": self.year, "runtime": self.runtime} | names])
+
 
 @dataclass(frozen=True)
 class Encoders:
-    """All that makes a content row from a poster and a text. Use ``Encoders.open``.
+    """All that makes a content row from facts, a poster and a text. Use ``Encoders.open``.
 
-    ``donors`` are the blocks, float32 [m, width], of the m movies of train that have all of them: what the strategy
+    ``donors`` are posters and texts, float32 [m, width], of the m movies of train that have both: what the strategy
     ``missing`` takes a neighbour's vector from.
     """
 
     image: ImageEncoder
     text: TextEncoder
     template: str
-    reductions: Mapping[str, Reduction]
+    reductions: Mapping[str, Any]
     donors: Mapping[str, np.ndarray]
     missing: str
 
@@ -86,16 +97,16 @@ class Encoders:
         ``cache`` is the folder where 03 and 04 keep weights. Raises NewcomerError where the embeddings were not made
         by these encoders, HandOffError as ``reductions.read``, and as ``load_encoder`` where weights cannot be had.
         """
-        made_by = {block: store.metadata(f"{block}_embeddings") for block in ("poster", "text")}
+        made_by = {block: store.metadata(f"{block}_embeddings") for block in ENCODED}
         metadata, features = store.metadata("feature_store"), store.read("feature_store")
         in_train = np.isin(features["movieId"].to_numpy(), store.read("train", ["movieId"])["movieId"].to_numpy())
-        complete = np.logical_and.reduce([in_train, *(features[flag].to_numpy() for flag in FLAGS.values())])
+        complete = np.logical_and.reduce([in_train, *(features[FLAGS[block]].to_numpy() for block in ENCODED)])
         return cls(
             image=_same_encoder("poster", made_by["poster"], posters.load_encoder, device, cache),
-            text=_same_encoder("text", made_by["text"], synopses.load_encoder, device, cache),
+            text=_same_encoder("text", made_by["text"], texts.load_encoder, device, cache),
             template=made_by["text"]["template"],
             reductions=reductions.read(store, metadata),
-            donors={block: vectors(features[block])[complete] for block in BLOCKS},
+            donors={block: vectors(features[block])[complete] for block in ENCODED},
             missing=metadata["imputation"],
         )
 
@@ -104,19 +115,21 @@ class Encoders:
 
         What it lacks is imputed as 05 does, and flagged. Raises NewcomerError for a poster or text that cannot be read.
         """
-        raw: dict[str, np.ndarray | None] = dict.fromkeys(BLOCKS)
+        raw: dict[str, np.ndarray | None] = dict.fromkeys(ENCODED)
         if movie.poster is not None:
             item = Item(NEW, "", Path(movie.poster))
             raw["poster"] = _only("poster", *posters.encode_images([item], self.image, 1))
         enriched = pa.table({"movieId": [NEW], "synopsis": pa.array([movie.synopsis], pa.string())})
-        if items := synopses.synopsis_items(enriched, movie.table(), self.template):
-            raw["text"] = _only("synopsis", *synopses.encode_texts(items, self.text, 1))
-        parts = {block: self._with_one_more(block, raw[block]) for block in BLOCKS}
-        rows = np.arange(len(parts[BLOCKS[0]].vectors))  # The donors, then the new movie.
+        if items := texts.synopsis_items(enriched, movie.table(), self.template):
+            raw["text"] = _only("synopsis", *texts.encode_texts(items, self.text, 1))
+        parts = {block: self._with_one_more(block, raw[block]) for block in ENCODED}
+        rows = np.arange(len(parts["text"].vectors))  # The donors, then the new movie.
         filled = imputation.fill(parts, rows, rows[:-1], self.missing)
         own = {
             name: replace(part, vectors=part.vectors[-1:], present=part.present[-1:]) for name, part in filled.items()
         }
+        known = self.reductions["facts"].project(movie.facts())
+        own["facts"] = Vectors(known, facts.known(movie.facts()), np.zeros_like(known[0]))
         return content_table(feature_store.table(np.array([NEW]), own), _codes(0)).vectors[0]
 
     def _with_one_more(self, block: str, raw: np.ndarray | None) -> Vectors:
@@ -235,14 +248,11 @@ def _same_encoder(
             f"{artefact.path} was not made by an encoder but given by PRECOMPUTED, so no new {block} can be encoded "
             f"like them. Run {artefact.notebook}.ipynb with PRECOMPUTED=None and an encoder, and those after it."
         )
-    # 03 adds the name of the weights to that of a classifier of torchvision.
-    classifier, _, weights = str(name).partition("/")
-    known = weights and classifier in torchvision.models.list_models(torchvision.models)
     # float16 is what "auto" takes on a GPU; elsewhere "auto" is float32, which differs in the last digits alone.
     precision = made["precision"] if made.get("precision") in ("float32", "bfloat16") else "auto"
-    encoder = load(classifier if known else name, device, cache, precision)
+    encoder = load(name, device, cache, precision)
     settings = encoder.settings()
-    for label in ("weights_sha256", "width", "preprocessing"):
+    for label in ("weights_sha256", "files_sha256", "width", "preprocessing"):
         if settings[label] != made.get(label):
             raise NewcomerError(
                 f"{artefact.path} was made by {name!r} with {label}={made.get(label)!r}, but it has "

@@ -8,7 +8,7 @@ It is written node by node from the same ``Graph`` as the HugeCTR script and the
 export that module's shortcuts, took 160 s instead of 1.5 s for the ids of ML-25M, and put paths of the machine inside.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from utils.etl.workflow import OUT_OF_VOCABULARY
 from utils.handoff.atomic import writing
 from utils.model.graph import Layer
-from utils.model.list_model import ListModel
+from utils.model.list_model import HABIT, ListModel
 from utils.model.torch_model import Twin
 from utils.model.training.fit import SCORE_ROWS
 
@@ -133,8 +133,14 @@ def export_lists(path: Path, model: ListModel, movie_ids: np.ndarray, k: int = 2
     weights = np.vstack([model.weights, np.zeros((1, known), np.float32)])
     build.node("Gather", [build.constant("weights", weights), "place"], "of_each")
     build.node("ReduceSum", ["of_each", "axis_0"], "of_likes", keepdims=0)
-    trend = build.constant("trend", model.recent[model.known] * np.float32(model.trend))
-    build.node("Add", ["of_likes", trend], "of_known")
+    for name, value in {"habit": HABIT, "prior": model.prior, "trend": model.trend, "one": 1.0}.items():
+        build.constant(name, np.array([value], np.float32))
+    build.node("Div", ["liked_movies", "habit"], "habits")
+    build.node("Add", ["habits", "one"], "known_of_them")
+    build.node("Div", ["prior", "known_of_them"], "prior_left")
+    build.node("Add", ["prior_left", "trend"], "pull")
+    build.node("Mul", [build.constant("recent_known", model.recent[model.known]), "pull"], "of_all")
+    build.node("Add", ["of_likes", "of_all"], "of_known")
     build.node("ScatterElements", ["of_content", build.constant("known", model.known), "of_known"], "all_scores")
     build.node("Greater", ["liked_movies", build.constant("zero", np.zeros(1, np.float32))], "anything")
     build.node("Where", ["anything", "all_scores", build.constant("recent", model.recent)], "scores")
@@ -162,6 +168,12 @@ def predict(path: Path, users: np.ndarray, movies: np.ndarray) -> np.ndarray:
         feeds = {"userId": users[rows].astype(np.int64), "movieId": movies[rows].astype(np.int64)}
         scores[rows] = session.run(["probability"], feeds)[0]
     return scores
+
+
+def lists(path: Path, liked: Sequence[int]) -> np.ndarray:
+    """Return the movieIds int64 [k] that the file of ``export_lists`` recommends to someone who liked these."""
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return session.run(["movieId"], {"liked": np.asarray(liked, np.int64)})[0]
 
 
 def check(path: Path, users: np.ndarray, movies: np.ndarray, scores: np.ndarray, tolerance: float = 1e-5) -> float:

@@ -2,9 +2,9 @@
 
 Usage: ``python -m utils.series.committed_outputs [DATASET]``.
 
-Readers on the web see the notebooks as they are committed, so these carry the outputs of one complete
-run on the default data: nothing that only that run's machine or moment knows (paths, times, addresses,
-progress bars), and nothing from code that has changed since. All notebooks are checked before the first is written.
+Readers on the web see the notebooks as they are committed, so these carry the outputs of one complete run on the
+default data. What only that run's machine or moment knows (paths, times, addresses, progress bars) is left out, and
+outputs of code that has changed since are refused. All notebooks are checked before the first is written.
 """
 
 import argparse
@@ -17,15 +17,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
 
-from utils.handoff.atomic import ROOT
+from utils.handoff.atomic import ROOT, writing
 from utils.handoff.parameters import ParameterError, dataset_name
-from utils.handoff.store import writing
 from utils.plots.explorer import NO_WIDGETS
 
 PICTURES = {"docs/images/ablation.png": "plots.ablation(", "docs/images/shelf.png": "plots.shelf("}
-"""Pictures that the README shows, and the call whose cell they are the output of."""
+"""Pictures in the README, and the call in the cell whose output they are."""
 LARGEST = 300 * 1024
 """Bytes that a committed notebook may have."""
 _WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -41,9 +41,9 @@ def with_outputs(notebook: NotebookNode, executed: NotebookNode, name: str, root
     """Return ``notebook`` with the outputs and counts of ``executed``, cleaned.
 
     Raises OutputsError if it was run with parameters, from other code, out of order or with an error, and if the
-    result holds a path of this machine, anything on stderr but progress bars, or more than LARGEST bytes.
+    result has a path of this machine, anything on stderr but progress bars, or more than LARGEST bytes.
     """
-    result = copy.deepcopy(notebook)
+    result, executed = copy.deepcopy(notebook), copy.deepcopy(executed)
     cells = [cell for cell in result.cells if cell.cell_type == "code"]
     run = [cell for cell in executed.cells if cell.cell_type == "code"]
     if any("injected-parameters" in cell.metadata.get("tags", []) for cell in run):
@@ -52,9 +52,10 @@ def with_outputs(notebook: NotebookNode, executed: NotebookNode, name: str, root
         raise OutputsError(f"{name} has changed since it was run. Run it again: make run")
     if [cell.execution_count for cell in run] != list(range(1, len(run) + 1)):
         raise OutputsError(f"{name} was not run from top to bottom, each cell once. Run it again: make run")
-    for cell, source in zip(cells, run, strict=True):
-        cell.execution_count = source.execution_count
-        cell.outputs = list(_cleaned(source.outputs, f"{name}, cell {source.execution_count}"))
+    for number, (cell, source) in enumerate(zip(cells, run, strict=True), start=1):
+        cell.execution_count = number
+        cell.outputs = list(_cleaned(source.outputs, f"{name}, cell {number}"))
+        CoalesceStreamsPreprocessor().preprocess_cell(cell, {}, number)
     local = local_paths(root)
     for text in texts(result):
         if found := local.search(text):
@@ -68,6 +69,33 @@ def with_outputs(notebook: NotebookNode, executed: NotebookNode, name: str, root
     return result
 
 
+def _cleaned(outputs: list[NotebookNode], where: str) -> Iterator[NotebookNode]:
+    """Yield what is worth keeping of a cell's outputs. Raises OutputsError for an error or a warning."""
+    for output in without_widgets(outputs):
+        if output.output_type == "error":
+            raise OutputsError(f"{where} failed: {output.ename}: {output.evalue}. Mend it, then make run")
+        if output.get("name") == "stderr":
+            if not _PROGRESS.search(output.text):
+                raise OutputsError(f"{where} writes to stderr: {output.text[:200]!r}. Mend what it warns of.")
+            continue
+        data = output.get("data", {})
+        if "text/html" in data:
+            data.pop("text/latex", None)  # As large, and every viewer shows the HTML instead.
+        if "text/plain" in data:
+            data["text/plain"] = _ADDRESS.sub("", data["text/plain"])
+        yield output
+
+
+def without_widgets(outputs: list[NotebookNode]) -> Iterator[NotebookNode]:
+    """Yield outputs without progress bars; a widget that has a sentence for readers becomes that sentence."""
+    for output in outputs:
+        if _WIDGET in output.get("data", {}):
+            if output.data.get("text/plain") != NO_WIDGETS:
+                continue
+            del output.data[_WIDGET]  # The file holds no state that a viewer could show.
+        yield output
+
+
 def local_paths(root: Path = ROOT) -> re.Pattern[str]:
     """Return a pattern for paths that only one machine has: below ``root``, a home folder, or a temporary one."""
     own = [re.escape(str(path)) for path in (root, Path.home()) if path.parent != path]
@@ -76,7 +104,7 @@ def local_paths(root: Path = ROOT) -> re.Pattern[str]:
 
 
 def texts(notebook: NotebookNode) -> Iterator[str]:
-    """Yield every text of a notebook's outputs; pictures, which are base64, are left out."""
+    """Yield every text in a notebook's outputs; pictures, which are base64, are left out."""
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             yield output.get("text", "")
@@ -90,63 +118,25 @@ def serialised(notebook: NotebookNode) -> str:
     return nbformat.writes(notebook, version=nbformat.NO_CONVERT).rstrip("\n") + "\n"
 
 
-def without_widgets(outputs: list[NotebookNode]) -> Iterator[NotebookNode]:
-    """Yield outputs without progress bars, and a widget that has a sentence for readers as that sentence."""
-    for output in outputs:
-        data = output.get("data", {})
-        if _WIDGET not in data:
-            yield output
-        elif data.get("text/plain") == NO_WIDGETS:
-            kept = copy.deepcopy(output)
-            del kept.data[_WIDGET]  # Its state is not kept; what stands for it is.
-            yield kept
-
-
-def _cleaned(outputs: list[NotebookNode], where: str) -> Iterator[NotebookNode]:
-    """Yield what is worth keeping; neighbouring pieces of one stream become one."""
-    stream: NotebookNode | None = None
-    for output in without_widgets(outputs):
-        if output.output_type == "error":
-            raise OutputsError(f"{where} failed: {output.ename}: {output.evalue}. Mend it, then make run")
-        if output.output_type == "stream":
-            if output.name == "stderr":
-                if not _PROGRESS.search(output.text):
-                    raise OutputsError(f"{where} writes to stderr: {output.text[:200]!r}. Mend what it warns of.")
-                continue
-            if stream is None:
-                stream = copy.deepcopy(output)
-            else:
-                stream.text += output.text
-            continue
-        if stream is not None:
-            yield stream
-            stream = None
-        kept = copy.deepcopy(output)
-        if "text/html" in kept.data:
-            kept.data.pop("text/latex", None)  # Shown by no viewer that can show the other, and as large.
-        if "text/plain" in kept.data:
-            kept.data["text/plain"] = _ADDRESS.sub("", kept.data["text/plain"])
-        yield kept
-    if stream is not None:
-        yield stream
-
-
 def update(dataset: str, root: Path = ROOT) -> list[str]:
-    """Copy the outputs of ``runs/dataset`` into every notebook of ``root``; return the names of those that changed."""
+    """Copy the outputs of ``runs`` into the notebooks of ``root``; return the names of those that changed.
+
+    Those of the series are in ``runs/dataset``, those of the examples in ``runs/examples``.
+    """
     dataset_name(dataset)
     new = {}
-    for path in sorted(root.glob("[0-9][0-9]-*.ipynb")):
-        executed = root / "runs" / dataset / path.name
+    for path in [*sorted(root.glob("[0-9][0-9]-*.ipynb")), *sorted(root.glob("examples/*.ipynb"))]:
+        folder = dataset if path.parent == root else "examples"
+        executed = root / "runs" / folder / path.name
         if not executed.exists():
-            raise OutputsError(f"runs/{dataset}/{path.name} does not exist. Run the series first: make run")
-        found = with_outputs(nbformat.read(path, 4), nbformat.read(executed, 4), path.name, root)
-        new[path] = serialised(found)
-    changed = [path for path, text in new.items() if path.read_text() != text]
+            raise OutputsError(f"runs/{folder}/{path.name} does not exist. Run the series first: make run")
+        new[path] = with_outputs(nbformat.read(path, 4), nbformat.read(executed, 4), path.name, root)
+    changed = [path for path, notebook in new.items() if path.read_text() != serialised(notebook)]
     for path in changed:
         with writing(path) as temporary:
-            temporary.write_text(new[path])
+            temporary.write_text(serialised(new[path]))
         for image, call in PICTURES.items():
-            _save_picture(nbformat.reads(new[path], 4), call, root / image)
+            _save_picture(new[path], call, root / image)
     return [path.name for path in changed]
 
 
@@ -160,9 +150,9 @@ def _save_picture(notebook: NotebookNode, call: str, path: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Update the committed notebooks and say which changed; return the exit code."""
+    """Update the committed notebooks and print which changed; return the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m utils.series.committed_outputs", description=(__doc__ or "").partition(":")[0]
+        prog="python -m utils.series.committed_outputs", description=(__doc__ or "").partition("(")[0]
     )
     parser.add_argument("dataset", nargs="?", default="ml-100k", metavar="DATASET")
     options = parser.parse_args(arguments)

@@ -1,13 +1,14 @@
 """Run the notebooks in order, headless: ``python -m utils.series.runner KEY=VALUE ...`` (``make run``).
 
-Each parameter goes to the notebooks that declare it, or to one alone (``03:BATCH_SIZE=16``); one that
-none declares is an error. A notebook whose code, parameters and inputs have not changed since its last
-complete run, and whose outputs are intact, is not run again. Executed notebooks go to
-``runs/<DATASET>/`` and carry, in their metadata, what that decision needs.
+Each parameter goes to the notebooks that declare it, or to a single one (``03:BATCH_SIZE=16``); one that none declares
+is an error. A notebook is run again only if its code, its parameters or its inputs have changed since its last complete
+run, or its outputs are damaged. Executed notebooks go to ``runs/<DATASET>/``; their metadata holds what this decision
+needs.
 """
 
 import argparse
 import ast
+import glob
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ import papermill
 import yaml
 from nbclient.exceptions import DeadKernelError
 
+from utils.content.enrichment import left_to_do
 from utils.handoff import manifest
 from utils.handoff.atomic import ROOT, sha256
 from utils.handoff.contract import ARTEFACTS
@@ -36,7 +39,7 @@ RECORD = "multimodal_run"
 
 @dataclass(frozen=True)
 class Step:
-    """One notebook, the parameters it declares with their defaults, and those it is given."""
+    """A notebook, the parameters it declares with their defaults, and those it is given."""
 
     path: Path
     defaults: Mapping[str, Any]
@@ -69,74 +72,54 @@ def parse(text: str) -> Any:
 def plan(given: Mapping[str, Any], root: Path = ROOT) -> list[Step]:
     """Return the steps of the series in order, each with its share of the parameters.
 
-    A key is a parameter, or a notebook's number and one ("03:BATCH_SIZE"), which goes before. Raises
-    ParameterError for a parameter that no notebook declares.
+    A key is the name of a parameter, or a notebook's number and a name ("03:BATCH_SIZE"), which takes precedence.
+    Raises ParameterError for a parameter that no notebook declares.
     """
     steps, used = [], set()
     for path in sorted(root.glob("[0-9][0-9]-*.ipynb")):
         declared = papermill.inspect_notebook(str(path))
+        keys = {name: [key for key in (f"{path.stem[:2]}:{name}", name) if key in given] for name in declared}
+        used |= {key for found in keys.values() for key in found}
         defaults = {name: parse(info["default"]) for name, info in declared.items()}
-        mine = {}
-        for name in defaults:
-            for key in (name, f"{path.stem[:2]}:{name}"):
-                if key in given:
-                    mine[name] = given[key]
-                    used.add(key)
-        steps.append(Step(path, defaults, mine))
-    unknown = [name for name in given if name not in used]
-    if unknown:
+        steps.append(Step(path, defaults, {name: given[found[0]] for name, found in keys.items() if found}))
+    if unknown := [name for name in given if name not in used]:
         everything = ", ".join(sorted({name for step in steps for name in step.defaults}))
         raise ParameterError(f"No notebook has a parameter {unknown[0]!r}. There are: {everything}.")
     return steps
 
 
 def default_of(steps: Iterable[Step], name: str) -> Any:
-    """Return the default that the first notebook to declare the parameter ``name`` gives it; None where none does."""
+    """Return the default of the parameter ``name`` in the first notebook that declares it; None where none does."""
     return next((step.defaults[name] for step in steps if name in step.defaults), None)
 
 
 def code_of(step: Step, root: Path = ROOT) -> str:
-    """Return a hash of the notebook's code cells and of every module of ``utils`` they reach."""
-    digest = hashlib.sha256()
+    """Return a hash of the notebook's code cells and of every module below ``root`` that they import, at any depth."""
     cells = [cell.source for cell in nbformat.read(step.path, 4).cells if cell.cell_type == "code"]
-    reached: set[Path] = set()
-    waiting = list(_imported("\n".join(cells), root))
-    while waiting:
-        module = waiting.pop()
-        if module not in reached:
-            reached.add(module)
-            waiting += _imported(module.read_text(), root)
-    digest.update("\0".join(cells).encode())
-    for module in sorted(reached):
-        digest.update(module.read_bytes())
+    finder = ModuleFinder(path=[str(root)])
+    finder.scan_code(compile("\n".join(cells), step.path.name, "exec"), finder.add_module(step.name))
+    modules = {file for module in finder.modules.values() if (file := getattr(module, "__file__", None))}
+    digest = hashlib.sha256("\0".join(cells).encode())
+    for module in sorted(modules):
+        digest.update(Path(module).read_bytes())
     return digest.hexdigest()
 
 
-def _imported(source: str, root: Path) -> Iterable[Path]:
-    for node in ast.walk(ast.parse(source)):
-        names: list[str] = []
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "utils":
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names if alias.name.split(".")[0] == "utils"]
-        for name in names:
-            path = root.joinpath(*name.split("."))
-            for file in (path.with_suffix(".py"), path / "__init__.py"):
-                if file.is_file():
-                    yield file
-
-
 def _state(step: Step, data: Path, root: Path) -> dict[str, Any]:
-    """What a run of this step depends on and made, as of now. ``data`` is DATA_DIR/DATASET."""
+    """Return what a run of this step depends on and what it made, as of now. ``data`` is DATA_DIR/DATASET."""
     entries = manifest.read(data)
     written = {name: entries[name] for name in step.writes if name in entries}
     inputs = {name for entry in written.values() for name in entry["inputs"]}
     outside = {}
     for name, value in step.given.items():
-        # The data folder changes with every notebook; what counts in it is in the manifest.
-        if isinstance(value, str) and value and name not in ("DATA_DIR", "DATASET") and os.path.exists(root / value):
-            files = [root / value] if (root / value).is_file() else sorted((root / value).rglob("*"))
-            outside[name] = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+        # The data folder changes with every notebook; the manifest tells what counts in it.
+        path = root / os.path.expanduser(value) if isinstance(value, str) and value else None
+        if path is not None and name not in ("DATA_DIR", "DATASET") and os.path.exists(path):
+            # With vectors.npy comes vectors.ids.npy or .txt, which says whose they are.
+            beside = path.parent.glob(f"{glob.escape(path.stem)}.ids.*")
+            files = sorted(path.rglob("*")) if path.is_dir() else [path, *sorted(beside)]
+            seen = [(os.path.relpath(file, root), file.stat()) for file in files]
+            outside[name] = [[file, status.st_size, status.st_mtime_ns] for file, status in seen]
     return {
         "code": code_of(step, root),
         "parameters": {**step.defaults, **step.given},
@@ -147,25 +130,25 @@ def _state(step: Step, data: Path, root: Path) -> dict[str, Any]:
 
 
 def is_done(step: Step, executed: Path, data: Path, root: Path = ROOT) -> bool:
-    """Whether the step's last complete run still stands: same code, parameters and inputs, outputs intact."""
-    if not executed.exists():
-        return False
+    """Return whether the step's last complete run still holds: same code, parameters and inputs, outputs intact."""
     try:
         record = nbformat.read(executed, 4).metadata.get(RECORD)
-    except (nbformat.reader.NotJSONError, nbformat.ValidationError, UnicodeDecodeError):
+    except (FileNotFoundError, nbformat.reader.NotJSONError, nbformat.ValidationError, UnicodeDecodeError):
         return False
-    if record is None or json.loads(json.dumps(_state(step, data, root))) != json.loads(json.dumps(record)):
+    if record is None or record != json.loads(json.dumps(_state(step, data, root))):
         return False
-    if sorted(record["outputs"]) != sorted(name for name in step.writes if name in record["outputs"]):
+    outputs = {data / ARTEFACTS[name].path: digest for name, digest in record["outputs"].items()}
+    whole = all(path.exists() and sha256(path) == digest for path, digest in outputs.items())
+    if whole and "enrichment_report" in step.writes and (reason := left_to_do(data)):
+        print(f"{step.name} is run again: {reason}", flush=True)
         return False
-    paths = {name: data / ARTEFACTS[name].path for name in record["outputs"]}
-    return all(paths[name].exists() and sha256(paths[name]) == digest for name, digest in record["outputs"].items())
+    return whole
 
 
 def run(step: Step, executed: Path, data: Path, root: Path = ROOT) -> None:
     """Execute one notebook; the result appears at ``executed`` when it is complete.
 
-    A notebook that fails is kept as ``<name>.failed.ipynb``. Raises papermill's execution error.
+    A notebook that fails is kept as ``<name>.failed.ipynb``. Raises papermill's PapermillExecutionError.
     """
     executed.parent.mkdir(parents=True, exist_ok=True)
     running = executed.with_name(f"{step.name}.running.ipynb")
@@ -180,8 +163,8 @@ def run(step: Step, executed: Path, data: Path, root: Path = ROOT) -> None:
             progress_bar=sys.stderr.isatty(),
             request_save_on_cell_execute=False,
             kernel_name="python3",
-            iopub_timeout=120,  # seconds; a busy machine needs more than the default of 4 to pass on a cell's output
-            extra_arguments=["--log-level=40"],  # the kernel's notice about TCP, once a notebook
+            iopub_timeout=120,  # seconds; on a busy machine a cell's output may take longer than the default of 4
+            extra_arguments=["--log-level=40"],  # no notice about TCP from every kernel
         )
     except papermill.PapermillExecutionError:
         running.replace(failed)
@@ -192,12 +175,9 @@ def run(step: Step, executed: Path, data: Path, root: Path = ROOT) -> None:
     running.replace(executed)
 
 
-def run_all(given: Mapping[str, Any], root: Path = ROOT, runs: Path | None = None, until: str = "07") -> int:
-    """Run what is not done yet, up to the number ``until``; return how many notebooks were run.
-
-    Executed ones go to ``runs``/DATASET.
-    """
-    steps = [step for step in plan(given, root) if step.name[:2] <= until]
+def run_all(given: Mapping[str, Any], root: Path = ROOT, runs: Path | None = None) -> int:
+    """Run the notebooks that are not done yet, into ``runs``/DATASET; return how many were run."""
+    steps = plan(given, root)
     dataset = given.get("DATASET", default_of(steps, "DATASET"))
     data_dir = given.get("DATA_DIR", default_of(steps, "DATA_DIR"))
     dataset_name(dataset)
@@ -221,7 +201,7 @@ def run_all(given: Mapping[str, Any], root: Path = ROOT, runs: Path | None = Non
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse the command line, run, and turn errors into one message and an exit code."""
+    """Run the series with the parameters of the command line; return the exit code. Errors become one message."""
     parser = argparse.ArgumentParser(
         prog="python -m utils.series.runner", description="Run the notebooks 00 to 07, headless."
     )
@@ -239,21 +219,18 @@ def main(arguments: list[str] | None = None) -> int:
             given[name] = parse(value)
         run_all(given)
     except papermill.PapermillExecutionError as error:
-        print(
-            f"\nFAILED: {error.ename}: {error.evalue}\n(cell {error.exec_count} of the notebook above)", file=sys.stderr
-        )
-        return 1
+        message = f"\nFAILED: {error.ename}: {error.evalue}\n(cell {error.exec_count} of the notebook above)"
     except DeadKernelError:
-        print(
+        message = (
             "\nFAILED: the notebook's process was killed, most often because memory ran out. "
-            "Lower BATCH_SIZE or PART_SIZE, or free some memory, and run this again: it goes on where it stopped.",
-            file=sys.stderr,
+            "Lower BATCH_SIZE or PART_SIZE, or free some memory, and run this again: it goes on where it stopped."
         )
-        return 1
     except (ParameterError, manifest.HandOffError, OSError) as error:
-        print(f"FAILED: {error}", file=sys.stderr)
-        return 1
-    return 0
+        message = f"FAILED: {error}"
+    else:
+        return 0
+    print(message, file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

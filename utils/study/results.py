@@ -57,7 +57,12 @@ class Results:
     def curves(self, model: str, seed: int) -> list[dict[str, Any]]:
         """Return an epoch's measures per row, of the plain feature sets of one model and seed."""
         kept = [one for one in self.outcomes if (one.model, one.seed) == (model, seed) and one.features.is_plain]
-        return [{"features": str(one.features)} | dict(row) for one in kept if one.run for row in one.run.history]
+        return [
+            {"features": str(one.features), "seed": seed} | dict(row)
+            for one in kept
+            if one.run
+            for row in one.run.history
+        ]
 
     def differences(
         self, model: str, sets: Sequence[FeatureSet], against: FeatureSet, slices: Sequence[str] = ("warm", "cold")

@@ -97,7 +97,7 @@ class Study:
 
     def fit_lists(self, features: FeatureSet, seed: int) -> ListModel:
         """Return the list model that knows what ``features`` say of movies."""
-        return list_model.fit(self.judge.ratings, self.data.described(features, seed), self._held_out, seed)
+        return self._fitter.fit(self.data.described(features, seed))
 
     def lists(self, features: FeatureSet, seed: int) -> tuple[ListModel, Outcome]:
         """Fit and judge the list model; it gives no probabilities, so it has no click metrics."""
@@ -118,6 +118,10 @@ class Study:
     @cached_property
     def _held_out(self) -> tuple[np.ndarray, np.ndarray]:
         return tuning.held_out(self.data, self.data.store.seed)
+
+    @cached_property
+    def _fitter(self) -> list_model.Fitter:
+        return list_model.Fitter(self.judge.ratings, self._held_out, self.data.store.seed)
 
     @cached_property
     def _parts(self) -> tuning.Parts:

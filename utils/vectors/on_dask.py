@@ -1,10 +1,11 @@
 """Encoding on a Dask cluster: shards are tasks, and each worker loads the encoder once.
 
-Nothing travels but the list of movies: workers read posters from, and write finished shards to, the data
-folder, which all of them must see. When a worker dies, Dask gives its shard to another one.
+Only the list of movies is sent: workers read posters from, and write finished shards to, the data folder, which all
+of them must see. When a worker dies, Dask gives its shard to another one.
 """
 
 import functools
+import itertools
 import json
 import threading
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -22,8 +23,8 @@ _LOADING = threading.Lock()
 class OnWorker:
     """An ``Encode`` for another process: ``run(items, load(*arguments), batch_size)``, loaded there once.
 
-    ``settings`` are those of the encoder that the notebook loaded: a worker whose encoder differs (other
-    weights, another precision) would mix vectors that cannot be compared, and is refused.
+    ``settings`` are those of the encoder that the notebook loaded, as JSON. A worker whose encoder differs (other
+    weights, another precision) is refused: its vectors could not be compared with the others.
     """
 
     load: Callable[..., Any]
@@ -36,9 +37,8 @@ class OnWorker:
         """Encode ``items`` here. Raises EncoderError where this worker's encoder is not the notebook's."""
         with _LOADING:
             encoder = _loaded(self.load, self.arguments)
-        own = encoder.settings()
-        if own != json.loads(self.settings):
-            expected = json.loads(self.settings)
+        own, expected = encoder.settings(), json.loads(self.settings)
+        if own != expected:
             differing = ", ".join(
                 f"{key} is {own.get(key)!r} instead of {expected.get(key)!r}"
                 for key in sorted({*own, *expected})
@@ -51,13 +51,15 @@ class OnWorker:
         return self.run(items, encoder, self.batch_size)
 
 
-def on_worker(
-    load: Callable[..., Any], encoder: Any, run: Callable[[Sequence[Any], Any, int], Any], batch_size: int
-) -> OnWorker:
-    """Return the ``Encode`` that does elsewhere what ``run(items, encoder, batch_size)`` does here.
+def encode_with(
+    load: Callable[..., Any], encoder: Any, run: Callable[..., Any], batch_size: int, client: Any = None
+) -> Callable[[Sequence[Any]], Any]:
+    """Return the ``Encode`` that does ``run(items, encoder, batch_size)``, here or on the workers of ``client``.
 
     Raises EncoderError for an encoder that ``load`` has not made, as no worker could load it.
     """
+    if client is None:
+        return functools.partial(run, encoder=encoder, batch_size=batch_size)
     if encoder.recipe is None:
         raise EncoderError(f"{encoder.name!r} was not made by load_encoder, so that no Dask worker can load it.")
     return OnWorker(load, encoder.recipe, run, batch_size, json.dumps(encoder.settings()))
@@ -69,7 +71,7 @@ def _loaded(load: Callable[..., Any], arguments: tuple[Hashable, ...]) -> Any:
 
 
 def completed(client: Any, task: Callable[..., None], calls: Mapping[str, tuple[Any, ...]]) -> Iterator[str]:
-    """Run ``task(*call)`` on the cluster for each of ``calls``; give the name of each when it is done.
+    """Run ``task(*call)`` on the cluster for each of ``calls``; yield the name of each when it is done.
 
     A task whose worker dies is run again, on another worker. What a task raises is raised here, and the
     rest is cancelled. Raises EncoderError where there is no worker, where workers cannot import this
@@ -77,14 +79,19 @@ def completed(client: Any, task: Callable[..., None], calls: Mapping[str, tuple[
     """
     from distributed import KilledWorker, as_completed
 
-    _wait_for_workers(client)
-    waiting = iter(calls.items())
-    running = as_completed()
+    try:
+        client.wait_for_workers(1, timeout=WORKERS_SECONDS)
+    except TimeoutError as error:
+        raise EncoderError(
+            f"The Dask cluster has had no worker for {WORKERS_SECONDS} seconds. Start one with `dask worker`, "
+            'or set DASK_SCHEDULER to None or "local:N".'
+        ) from error
+    waiting, running = iter(calls.items()), as_completed()
     names: dict[Any, str] = {}
 
     def submit() -> None:
         # One a thread: Dask blames what only waited on a worker that died, and workers may come and go.
-        for name, call in _first(waiting, max(1, sum(client.nthreads().values()) - len(names))):
+        for name, call in itertools.islice(waiting, max(1, sum(client.nthreads().values()) - len(names))):
             future = client.submit(task, *call, pure=False)
             names[future] = name
             running.add(future)
@@ -108,18 +115,3 @@ def completed(client: Any, task: Callable[..., None], calls: Mapping[str, tuple[
         ) from error
     finally:
         client.cancel(list(names))
-
-
-def _first(waiting: Iterator[Any], count: int) -> Iterator[Any]:
-    for _, item in zip(range(count), waiting, strict=False):
-        yield item
-
-
-def _wait_for_workers(client: Any) -> None:
-    try:
-        client.wait_for_workers(1, timeout=WORKERS_SECONDS)
-    except TimeoutError as error:
-        raise EncoderError(
-            f"The Dask cluster has had no worker for {WORKERS_SECONDS} seconds. Start one with `dask worker`, "
-            'or set DASK_SCHEDULER to None or "local:N".'
-        ) from error

@@ -1,15 +1,13 @@
 """03-Feature-Extraction-Poster: the vectors of all posters.
 
-Posters are decoded in threads while the network works on the batch before. What cannot be decoded is
-counted and simply missing. The encoders themselves are in ``encoders_image``.
+Posters are decoded in threads while the network works on the batch before. What cannot be decoded is counted and
+simply missing. The encoders themselves are in ``encoders.image``, the decoder in ``content.images``.
 """
 
 import hashlib
 import os
-from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,14 +16,17 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from utils.content.images import ImageRefused, decode
+from utils.content.images import MAX_PIXELS, ImageRefused, TooManyPixels, decode
 from utils.handoff.parameters import whole
 from utils.handoff.store import HandOffError, Store, sha256
 from utils.vectors.encoders.image import DEFAULT, ImageEncoder, forward, load_encoder
-from utils.vectors.on_dask import on_worker
+from utils.vectors.on_dask import encode_with
 from utils.vectors.shards import SHARD_SIZE, Embeddings, Failure, Item, encode_in_shards
 
 __all__ = ["DEFAULT", "ImageEncoder", "encode_images", "encode_posters", "load_encoder", "poster_items", "read_pixels"]
+
+MANY_PIXELS = 8_000_000
+"""Pictures of more pixels are decoded one after the other: one of 40 million takes up to half a gigabyte."""
 
 
 def encode_posters(
@@ -45,14 +46,9 @@ def encode_posters(
     """
     whole("BATCH_SIZE", batch_size)
     items = poster_items(store, enriched)
-    if client is None:
-        encode: Any = partial(encode_images, encoder=encoder, batch_size=batch_size)
-    else:
-        encode = on_worker(load_encoder, encoder, encode_images, batch_size)
+    encode = encode_with(load_encoder, encoder, encode_images, batch_size, client)
     found = encode_in_shards(store, "poster_embeddings", items, encode, encoder.settings(), shard_size, client)
-    has = np.isin(enriched["movieId"].to_numpy(), found.ids)
-    sources = Counter(enriched["poster_source"].filter(pa.array(has)).to_pylist())
-    return replace(found, metadata=dict(found.metadata) | {"source": {str(k): n for k, n in sorted(sources.items())}})
+    return found.with_sources(enriched, "poster_source")
 
 
 def poster_items(store: Store, enriched: pa.Table) -> list[Item]:
@@ -72,9 +68,12 @@ def encode_images(items: Sequence[Item], encoder: ImageEncoder, batch_size: int)
     failures, batch, parts = [], [], [np.empty((0, encoder.width), "float32")]
     with ThreadPoolExecutor(_workers()) as pool:
         read = partial(read_pixels, size=encoder.size, resample=encoder.resample)
-        for item, pixels in zip(items, pool.map(read, (item.content for item in items)), strict=True):
-            if isinstance(pixels, str):
-                failures.append(Failure(item.movieId, pixels))
+        found = pool.map(partial(read, most=MANY_PIXELS), (item.content for item in items))
+        for item, pixels in zip(items, found, strict=True):
+            # In this thread and no other: the C library keeps for each thread what that has once asked for.
+            pixels = read(item.content) if pixels is None else pixels
+            if not isinstance(pixels, np.ndarray):
+                failures.append(Failure(item.movieId, str(pixels)))
                 continue
             batch.append(pixels)
             if len(batch) == batch_size:
@@ -85,10 +84,17 @@ def encode_images(items: Sequence[Item], encoder: ImageEncoder, batch_size: int)
     return np.concatenate(parts), failures
 
 
-def read_pixels(path: Path, size: int, resample: Image.Resampling = Image.Resampling.BILINEAR) -> np.ndarray | str:
-    """Return a poster as RGB uint8 [size, size, 3], or the reason why it cannot be had."""
+def read_pixels(
+    path: Path, size: int, resample: Image.Resampling = Image.Resampling.BILINEAR, most: int = MAX_PIXELS
+) -> np.ndarray | str | None:
+    """Return a poster as RGB uint8 [size, size, 3], or the reason why it cannot be had.
+
+    None stands for a picture of more than ``most`` pixels that is still within the limit.
+    """
     try:
-        return np.asarray(decode(path).resize((size, size), resample))
+        return np.asarray(decode(path, max_pixels=most).resize((size, size), resample))
+    except TooManyPixels as error:
+        return None if most < MAX_PIXELS else str(error)
     except ImageRefused as error:
         return str(error)
 

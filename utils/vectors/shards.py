@@ -1,17 +1,18 @@
 """What the two encoding notebooks, 03 and 04, share: work in shards, and the hand-off.
 
-A movie is encoded once. The catalogue is cut in shards of movies; each is written when it is done, so
-that after a crash only the shards that were not finished are encoded again. A shard's name is a hash of
-all that went into it (encoder, weights, preprocessing, content), so a changed input is never mistaken
-for a finished one. The same shards are the tasks of a Dask cluster.
+A movie is encoded once. The catalogue is cut into shards of movies; each is written when it is done, so that after a
+crash only the unfinished shards are encoded again. A shard's name is a hash of all that went into it (encoder,
+weights, preprocessing, content), so a changed input is never mistaken for a finished one. The same shards are the
+tasks of a Dask cluster.
 """
 
 import hashlib
 import itertools
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,13 +26,13 @@ from utils.handoff.store import DataFolderError, Store, writing
 from utils.handoff.vector_columns import vector_column, vectors
 from utils.vectors.on_dask import completed
 
-FAILURES = b"failures"
 SHARD_SIZE = 256
 """Movies in a shard: a few seconds of work on two cores, so little is lost in a crash."""
+_FAILURES = b"failures"
 
 
 class Failure(NamedTuple):
-    """A movie that has the content, but one that cannot be encoded."""
+    """A movie that has content, but content that cannot be encoded."""
 
     movieId: int
     reason: str
@@ -48,6 +49,8 @@ class Item:
 
 Encode = Callable[[Sequence[Item]], tuple[np.ndarray, list[Failure]]]
 """Gives float32 [m, d] for the m items that are not among the failures, in the order of the items."""
+Shard = tuple[np.ndarray, np.ndarray, list[Failure]]
+"""ids int64 [m], vectors float32 [m, d], and the movies of the shard that have none."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,12 @@ class Embeddings:
     vectors: np.ndarray
     failures: tuple[Failure, ...]
     metadata: Mapping[str, Any]
+
+    def with_sources(self, enriched: pa.Table, column: str) -> "Embeddings":
+        """Return the same with the number of vectors from each source, which ``column`` of ``enriched`` names."""
+        has = np.isin(enriched["movieId"].to_numpy(), self.ids)
+        sources = Counter(map(str, enriched[column].filter(pa.array(has)).to_pylist()))
+        return replace(self, metadata=dict(self.metadata) | {"source": dict(sorted(sources.items()))})
 
     def hand_off(self) -> tuple[pa.Table, dict[str, Any]]:
         """Return the table (movieId, embedding) and the metadata that ``Store.write`` takes."""
@@ -77,20 +86,21 @@ def encode_in_shards(
     """Encode ``items`` shard by shard, going on where an earlier run stopped.
 
     ``name`` is the artefact that is being made; its shards wait in a folder beside it until ``clear``.
-    ``settings`` say all that decides a vector besides the content; ``settings["width"]`` is d. With a Dask
-    ``client`` the shards are tasks of its cluster, and ``encode`` must be one that can be sent there
-    (``encoders_on_dask.on_worker``). Raises ValueError when a movie comes twice, DataFolderError when the
-    disk is full or not seen by all workers, EncoderError where the cluster cannot do it.
+    ``settings`` hold all that decides a vector besides the content; ``settings["width"]`` is d. With a Dask ``client``
+    the shards are tasks of its cluster, and ``encode`` must be one that can be sent there (``on_dask.encode_with``).
+    Raises ValueError when a movie comes twice, DataFolderError when the disk is full or not seen by all workers,
+    EncoderError where the cluster cannot do it.
     """
     whole("SHARD_SIZE", shard_size)
     ordered = sorted(items, key=lambda item: item.movieId)
     twice = next((a.movieId for a, b in itertools.pairwise(ordered) if a.movieId == b.movieId), None)
     if twice is not None:
         raise ValueError(f"{name}: movieId {twice} is there more than once. Each movie is encoded once.")
-    folder, width = _folder(store, name), int(settings["width"])
-    folder.mkdir(exist_ok=True)
     # Absolute, because a worker may have been started in another folder.
-    shards = {folder.absolute() / f"{fingerprint(s, settings)}.parquet": s for s in _cut(ordered, shard_size)}
+    folder, width = _folder(store, name).absolute(), int(settings["width"])
+    folder.mkdir(exist_ok=True)
+    cut = [ordered[start : start + shard_size] for start in range(0, len(ordered), shard_size)]
+    shards = {folder / f"{fingerprint(shard, settings)}.parquet": shard for shard in cut}
     finished = {path: found for path, shard in shards.items() if (found := read_shard(path, shard, width)) is not None}
     if finished:
         print(f"{name}: resumed {len(finished)} of {len(shards)} shards.")
@@ -104,7 +114,12 @@ def encode_in_shards(
     ids = np.concatenate([np.empty(0, "int64"), *(part[0] for part in parts)])
     embedded = np.concatenate([np.empty((0, width), "float32"), *(part[1] for part in parts)])
     failures = tuple(failure for part in parts for failure in part[2])
-    _report(name, failures, len(ordered))
+    if failures:
+        named = "; ".join(f"movieId {movie}: {reason}" for movie, reason in failures[:5])
+        more = f"; and {len(failures) - 5:,} more" if len(failures) > 5 else ""
+        print(
+            f"{name}: {len(failures):,} of {len(ordered):,} could not be encoded and count as missing: {named}{more}."
+        )
     return Embeddings(ids, embedded, failures, settings)
 
 
@@ -113,14 +128,14 @@ def clear(store: Store, name: str) -> None:
     shutil.rmtree(_folder(store, name), ignore_errors=True)
 
 
-Shard = tuple[np.ndarray, np.ndarray, list[Failure]]
-"""ids int64 [m], vectors float32 [m, d], and the movies of the shard that have none."""
+def _folder(store: Store, name: str) -> Path:
+    return store.folder / f".{name}.shards"
 
 
 def _run(
     pending: Mapping[Path, Sequence[Item]], encode: Encode, width: int, client: Any
 ) -> Iterator[tuple[Path, Shard]]:
-    """Encode the shards here, or on the cluster of ``client``, and give each when it is written."""
+    """Encode the shards here, or on the cluster of ``client``, and yield each when it is written."""
     if client is None:
         for path, shard in pending.items():
             yield path, run_shard(path, shard, encode, width)
@@ -162,16 +177,13 @@ def run_shard(path: Path, items: Sequence[Item], encode: Encode, width: int) -> 
     if found.shape != (len(encoded), width):
         raise ValueError(f"The encoder gave vectors of shape {found.shape}, expected {(len(encoded), width)}.")
     finite = np.isfinite(found).all(axis=1)
-    failures += [
-        Failure(item.movieId, "the encoder gave a vector that is not finite")
-        for item, good in zip(encoded, finite, strict=True)
-        if not good
-    ]
+    unusable = itertools.compress(encoded, ~finite)
+    failures += [Failure(item.movieId, "the encoder gave a vector that is not finite") for item in unusable]
+    encoded = list(itertools.compress(encoded, finite))
     found = found[finite].astype("float32", copy=False)
-    encoded = [item for item, good in zip(encoded, finite, strict=True) if good]
     ids = np.array([item.movieId for item in encoded], "int64")
     table = pa.table({"movieId": ids, "key": [item.key for item in encoded], "embedding": vector_column(found)})
-    table = table.replace_schema_metadata({FAILURES: json.dumps(failures).encode()})
+    table = table.replace_schema_metadata({_FAILURES: json.dumps(failures).encode()})
     with writing(path) as temporary:
         pq.write_table(table, temporary)
     return ids, found, failures
@@ -183,7 +195,7 @@ def read_shard(path: Path, items: Sequence[Item], width: int) -> Shard | None:
         return None
     try:
         table = pq.read_table(path, partitioning=None)
-        raw = json.loads(table.schema.metadata[FAILURES])
+        raw = json.loads(table.schema.metadata[_FAILURES])
         failures = [Failure(int(movie), str(reason)) for movie, reason in raw]
         ids, found = table["movieId"].to_numpy(), vectors(table["embedding"])
     except (pa.ArrowException, OSError, LookupError, TypeError, ValueError, AttributeError) as error:
@@ -200,19 +212,3 @@ def fingerprint(items: Sequence[Item], settings: Mapping[str, Any]) -> str:
     """Return the sha256 of all that decides the vectors of a shard: the settings and each movie's content."""
     content = [[item.movieId, item.key] for item in items]
     return hashlib.sha256(json.dumps([dict(settings), content], sort_keys=True).encode()).hexdigest()
-
-
-def _cut(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
-
-
-def _folder(store: Store, name: str) -> Path:
-    return store.folder / f".{name}.shards"
-
-
-def _report(name: str, failures: Sequence[Failure], total: int) -> None:
-    if failures:
-        named = "; ".join(f"movieId {movie}: {reason}" for movie, reason in failures[:5])
-        more = f"; and {len(failures) - 5:,} more" if len(failures) > 5 else ""
-        print(f"{name}: {len(failures):,} of {total:,} could not be encoded and count as missing: {named}{more}.")

@@ -1,12 +1,14 @@
-"""What a provider of enrichment is, and what it hands over: a picture, a text, or the reason why there is none."""
+"""What a provider of content is, and what it hands over: a picture, a text, or the reason why there is none."""
 
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from PIL import Image
 
 from utils.content.movie import Movie
+from utils.fetching.answers import DAY, Answer, Client
 
 MOST_LETTERS = 20_000
 """A longer synopsis is cut: encoders read a few hundred words."""
@@ -55,9 +57,9 @@ class Synopsis:
 class Picture:
     """A poster on offer.
 
-    ``fingerprint`` names its content (a hash of the file, or of the facts it is drawn from), so that a
-    poster already in place is known again without work. ``image`` decodes or draws it as RGB, and
-    raises ``images.ImageRefused`` where that fails. ``detail`` and ``attempts`` as in ``Synopsis``.
+    ``fingerprint`` names its content (a hash of the file, or of the facts it is drawn from), so that a poster already
+    in place is recognised without work. ``image`` decodes or draws it as RGB, and raises ``images.ImageRefused`` where
+    that fails. ``detail`` and ``attempts`` as in ``Synopsis``.
     """
 
     fingerprint: str
@@ -67,7 +69,7 @@ class Picture:
 
 
 class Provider:
-    """A source of posters and synopses; it is asked from several threads at once."""
+    """A source of posters and synopses, asked from several threads at once. A subclass overrides what it gives."""
 
     name: str
     workers: int | None = None
@@ -81,24 +83,58 @@ class Provider:
         """Get ready to be asked for "poster" and "synopsis" of these movies: for sources that answer in batches."""
 
     def stop(self) -> None:
-        """End what is under way in other threads, soon: the reader has pressed Ctrl-C. ``prepare`` undoes it."""
+        """End what is under way in other threads, soon: the run ends. ``prepare`` undoes it."""
 
     def synopsis(self, movie: Movie) -> Synopsis | None:
-        """Return a text; None, or Missing raised, where it has none; raise Refused or Failed like ``poster``."""
-        raise NotImplementedError
+        """Return a text; None, or Missing raised, where there is none; raise Refused or Failed like ``poster``."""
+        raise Missing("gives no synopses", 0)
 
     def poster(self, movie: Movie, size: tuple[int, int]) -> Picture | None:
-        """Return a picture not yet decoded; None, or Missing raised, where it has none; raise Refused or Failed.
+        """Return a picture not yet decoded; None, or Missing raised, where there is none; raise Refused or Failed.
 
         ``size`` (width, height) in pixels is what the poster will be scaled to.
         """
-        raise NotImplementedError
+        raise Missing("gives no posters", 0)
 
 
-def clean(text: str | None) -> str | None:
-    """Return ``text`` on one line without control characters, at most MOST_LETTERS long; None where nothing is left."""
-    if text is None:
+class Online(Provider):
+    """A source that asks hosts, and remembers their answers."""
+
+    most_days: float = float("inf")
+    """For how many days an answer may be kept."""
+
+    def __init__(self, client: Client) -> None:
+        """Delete answers that are too old, or dated later than now, before anything is used."""
+        self._client = client
+        self._expired = client.answers.purge(self.name, time.time() - self.most_days * DAY)
+
+    def prepare(self, lacking: Mapping[str, Sequence[Movie]]) -> None:
+        """Give hosts that failed another chance."""
+        self._client.resume()
+
+    def stop(self) -> None:
+        """End the requests under way."""
+        self._client.http.stop()
+
+    def _kept(self) -> str:
+        """Say what is kept, for ``describe``."""
+        answers = self._client.answers
+        expired = f" ({self._expired:,} deleted that were too old)" if self._expired else ""
+        return f"{answers.count(self.name):,} earlier answers in {answers.path.name}{expired}"
+
+
+def body_of(answer: Answer, attempts: int) -> bytes:
+    """Return what was answered, or raise Missing or Failed; ``attempts`` includes those of earlier answers."""
+    if answer.outcome == "found":
+        return answer.body
+    kind = Missing if answer.outcome == "missing" else Failed
+    raise kind(answer.detail or "", attempts)
+
+
+def clean(text: object) -> str | None:
+    """Return a text on one line without control characters, at most MOST_LETTERS long; None where nothing is left."""
+    if not isinstance(text, str):
         return None
-    # JSON can hold halves of letters, which no file of text can.
+    # JSON can hold halves of letters, which no text file can.
     text = text.encode("utf-8", "ignore").decode()
     return _BLANKS.sub(" ", text).strip()[:MOST_LETTERS].rstrip() or None

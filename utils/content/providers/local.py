@@ -1,21 +1,20 @@
 """The provider "local": posters and synopses from the reader's own folder, ENRICHMENT_DIR.
 
-The folder holds ``synopses.parquet`` or ``synopses.csv`` (columns movieId, synopsis; or one file whose
-name ends so) and/or ``posters/<movieId>.jpg``, .jpeg, .png or .webp. Nothing in it is trusted: sizes,
-links, columns and pictures are checked.
+The folder holds ``synopses.parquet`` or ``synopses.csv`` (columns movieId, synopsis; or one file whose name ends so)
+and/or ``posters/<movieId>.jpg``, .jpeg, .png or .webp. Nothing in it is trusted: sizes, links, columns and pictures are
+checked.
 """
 
 import hashlib
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
-from PIL import Image
 
 from utils.content import images
 from utils.content.movie import Movie
@@ -25,6 +24,7 @@ from utils.handoff.parameters import ParameterError
 POSTER_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 """In order of preference where a movie has several files."""
 MOST_BYTES = 2 * 2**30
+_COLUMNS = {"movieId": pa.int64(), "synopsis": pa.string()}
 T = TypeVar("T")
 
 
@@ -44,18 +44,17 @@ class Local(Provider):
         self._notes: list[str] = []
         source = self._synopsis_file()
         posters = folder / "posters"
-        files = self._poster_files(posters) if posters.is_dir() else {}
+        files = _poster_files(posters) if posters.is_dir() else {}
         if source is None and not files:
             raise ParameterError(
                 f"{self._label} holds neither synopses.parquet or synopses.csv (columns movieId, synopsis) "
                 "nor posters/<movieId>.jpg, .jpeg, .png or .webp. Add at least one of them."
             )
         self._synopses = self._read_synopses(source, known) if source is not None else {}
-        self._posters = self._of_catalogue(files, known, f"{posters}/<movieId>.jpg, .jpeg, .png or .webp")
+        self._posters = of_catalogue(files, known, f"{posters}/<movieId>.jpg, .jpeg, .png or .webp")
         if files:
-            self._notes.append(
-                f"{len(self._posters):,} posters ({len(files) - len(self._posters):,} of unknown movies)"
-            )
+            strangers = len(files) - len(self._posters)
+            self._notes.append(f"{len(self._posters):,} posters ({strangers:,} of unknown movies)")
 
     def describe(self) -> str:
         """Return what the folder holds and what of it was set aside."""
@@ -74,14 +73,10 @@ class Local(Provider):
         if not self._inside(path):
             raise Refused(f"{path.name} is a link that leaves {self.folder.name}/")
         data = images.read(path)
-
-        def image() -> Image.Image:
-            return images.decode(data, target=size)
-
-        return Picture(hashlib.sha256(data).hexdigest(), image)
+        return Picture(hashlib.sha256(data).hexdigest(), lambda: images.decode(data, target=size))
 
     def _inside(self, path: Path) -> bool:
-        # realpath, because Path.resolve raises on links that run in a circle.
+        # realpath, because Path.resolve raises for links that run in a circle.
         return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self.folder))
 
     @property
@@ -90,24 +85,15 @@ class Local(Provider):
 
     def _synopsis_file(self) -> Path | None:
         """Return synopses.parquet or .csv, else the one file whose name ends so, else None."""
-        for exact in ("synopses.parquet", "synopses.csv"):
-            if (self.folder / exact).is_file():
-                return self.folder / exact
         endings = ("synopses.parquet", "synopses.csv")
         found = sorted(p for p in self.folder.iterdir() if p.name.endswith(endings) and p.is_file())
-        if len(found) > 1:
+        exact = [path for name in endings for path in found if path.name == name]
+        if len(found) > 1 and not exact:
             names = ", ".join(path.name for path in found)
             raise ParameterError(
                 f"{self._label} holds several synopsis files ({names}). Name the one to use synopses.parquet or .csv."
             )
-        return found[0] if found else None
-
-    def _poster_files(self, posters: Path) -> dict[int, Path]:
-        files: dict[int, Path] = {}
-        for path in sorted(posters.iterdir(), key=lambda p: (_preference(p), p.name)):
-            if _preference(path) < len(POSTER_SUFFIXES) and re.fullmatch(r"0|[1-9][0-9]{0,17}", path.stem):
-                files.setdefault(int(path.stem), path)
-        return files
+        return next(iter(exact + found), None)
 
     def _read_synopses(self, path: Path, known: set[int]) -> dict[int, str]:
         if not self._inside(path):
@@ -117,7 +103,7 @@ class Local(Provider):
         for number, text in zip(table["movieId"].to_pylist(), table["synopsis"].to_pylist(), strict=True):
             if number is not None:
                 texts.setdefault(number, clean(text))
-        mine = self._of_catalogue(texts, known, str(path))
+        mine = of_catalogue(texts, known, str(path))
         synopses = {number: text for number, text in mine.items() if text is not None}
         self._notes.append(
             f"{len(synopses):,} synopses from {path.name} "
@@ -126,14 +112,23 @@ class Local(Provider):
         )
         return synopses
 
-    def _of_catalogue(self, found: dict[int, T], known: set[int], where: str) -> dict[int, T]:
-        mine = {number: value for number, value in found.items() if number in known}
-        if found and not mine:
-            raise ParameterError(
-                f"{where}: none of its {len(found):,} movieIds is in this catalogue of {len(known):,} movies (first: "
-                f"{min(found)}). Are they of another DATASET? ml-100k numbers its movies differently from the others."
-            )
-        return mine
+
+def open_local(folder: str | Path | None, movies: Sequence[Movie], output: Path) -> Local:
+    """Open ENRICHMENT_DIR; ``output`` is the folder that posters are written to.
+
+    Raises ParameterError for a folder that is missing, useless, or the one that is written to.
+    """
+    if folder is None:
+        raise ParameterError(
+            "ENRICHMENT_DIR=None, but ENRICHMENT names 'local'. Set ENRICHMENT_DIR to a folder that holds "
+            "synopses.parquet or synopses.csv (columns movieId, synopsis) and/or posters/<movieId>.jpg, .png or .webp."
+        )
+    if (Path(folder) / "posters").resolve() == output.resolve():
+        raise ParameterError(
+            f"ENRICHMENT_DIR={str(folder)!r}: its posters/ is where this notebook writes. "
+            "Move your files to another folder."
+        )
+    return Local(Path(folder), [movie.movieId for movie in movies])
 
 
 def read_synopses(path: Path) -> pa.Table:
@@ -141,23 +136,20 @@ def read_synopses(path: Path) -> pa.Table:
 
     Raises ParameterError naming the file for what cannot be read so.
     """
-    wanted = {"movieId": pa.int64(), "synopsis": pa.string()}
     try:
         if path.suffix == ".parquet":
             file = pq.ParquetFile(path)
-            names = file.schema_arrow.names
-            size = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
-            _check(path, names, wanted, size)
-            return file.read(columns=list(wanted)).select(list(wanted)).cast(pa.schema(list(wanted.items())))
+            groups = (file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
+            _check(path, file.schema_arrow.names, sum(groups))
+            return file.read(columns=list(_COLUMNS)).select(list(_COLUMNS)).cast(pa.schema(list(_COLUMNS.items())))
+        _check(path, list(_COLUMNS), path.stat().st_size)
         # One thread, so that an error names the row; one block holds the longest synopsis.
         reading = pa.csv.ReadOptions(use_threads=False, block_size=16 * 2**20)
         parsing = pa.csv.ParseOptions(newlines_in_values=True)
-        converting = pa.csv.ConvertOptions(column_types=wanted, null_values=[""], strings_can_be_null=True)
-        size = path.stat().st_size
-        _check(path, list(wanted), wanted, size)
+        converting = pa.csv.ConvertOptions(column_types=_COLUMNS, null_values=[""], strings_can_be_null=True)
         table = pa.csv.read_csv(path, reading, parsing, converting)
-        _check(path, table.column_names, wanted, size)
-        return table.select(list(wanted))
+        _check(path, table.column_names, 0)
+        return table.select(list(_COLUMNS))
     except (pa.ArrowException, OSError) as error:
         raise ParameterError(
             f"{path} cannot be read as {path.suffix[1:]} with movieId (whole numbers) and synopsis (UTF-8 text): "
@@ -165,8 +157,8 @@ def read_synopses(path: Path) -> pa.Table:
         ) from error
 
 
-def _check(path: Path, names: list[str], wanted: Collection[str], size: int) -> None:
-    missing = [column for column in wanted if column not in names]
+def _check(path: Path, names: list[str], size: int) -> None:
+    missing = [column for column in _COLUMNS if column not in names]
     if missing:
         raise ParameterError(f"{path} has no column {missing[0]!r}, only {names}. It needs movieId and synopsis.")
     if size > MOST_BYTES:
@@ -175,6 +167,22 @@ def _check(path: Path, names: list[str], wanted: Collection[str], size: int) -> 
         )
 
 
-def _preference(path: Path) -> int:
-    suffix = path.suffix.lower()
-    return POSTER_SUFFIXES.index(suffix) if suffix in POSTER_SUFFIXES else len(POSTER_SUFFIXES)
+def _poster_files(posters: Path) -> dict[int, Path]:
+    """Return the posters by movieId; of several files for one movie the kind that comes first in POSTER_SUFFIXES."""
+    files: dict[int, Path] = {}
+    for suffix in POSTER_SUFFIXES:
+        for path in sorted(p for p in posters.iterdir() if p.suffix.lower() == suffix):
+            if re.fullmatch(r"0|[1-9][0-9]{0,17}", path.stem):
+                files.setdefault(int(path.stem), path)
+    return files
+
+
+def of_catalogue(found: dict[int, T], known: set[int], where: str) -> dict[int, T]:
+    """Return what was ``found``, by movieId, of ``known`` movies. Raises ParameterError where that is nothing."""
+    mine = {number: value for number, value in found.items() if number in known}
+    if found and not mine:
+        raise ParameterError(
+            f"{where}: none of its {len(found):,} movieIds is in this catalogue of {len(known):,} movies (first: "
+            f"{min(found)}). Are they of another DATASET? ml-100k numbers its movies differently from the others."
+        )
+    return mine

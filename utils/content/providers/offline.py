@@ -1,22 +1,18 @@
-"""The provider "offline": cards drawn from title and genres, and texts composed from title, year and genres."""
+"""The provider "offline": cards drawn from title and genres in the place of posters; no synopses."""
 
-from utils.content import cards, stand_in_text
+from utils.content import cards
 from utils.content.movie import Movie
-from utils.content.providers.base import Picture, Provider, Synopsis
+from utils.content.providers.base import Picture, Provider
 
 
 class Offline(Provider):
-    """The stand-ins; it always has both."""
+    """The stand-in posters; every movie gets one."""
 
     name = "offline"
 
     def describe(self) -> str:
-        """Return what the reader must know of these pictures and texts."""
-        return "offline: STAND-INS, drawn and composed from title, year and genres; not real posters or synopses"
-
-    def synopsis(self, movie: Movie) -> Synopsis:
-        """Return the stand-in synopsis."""
-        return Synopsis(stand_in_text.synopsis(movie))
+        """Return what the reader must know of these pictures."""
+        return "offline: STAND-INS, drawn from title and genres; not real posters. No synopses"
 
     def poster(self, movie: Movie, size: tuple[int, int]) -> Picture:
         """Return the stand-in poster."""

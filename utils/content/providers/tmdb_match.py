@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from utils.content.movie import Movie, both_titles
-from utils.content.providers.client import imdb_of
 
 _ARTICLES = re.compile(r"^(the|a|an|le|la|les|l|el|los|las|il|lo|gli|i|der|die|das|ein|eine|un|une) (?=.)")
 
@@ -19,25 +18,17 @@ def normalised(title: str) -> str:
     return _ARTICLES.sub("", words)
 
 
-def year_of(facts: Mapping[str, Any]) -> int | None:
-    """Return the year in ``release_date``, ``first_air_date`` or ``air_date``; None where there is none."""
-    for field in ("release_date", "first_air_date", "air_date"):
-        value = facts.get(field)
-        if isinstance(value, str) and re.match(r"[12][0-9]{3}", value):
-            return int(value[:4])
-    return None
-
-
-def same_title(movie: Movie, facts: Mapping[str, Any]) -> bool:
+def _same_title(movie: Movie, facts: Mapping[str, Any]) -> bool:
     """Whether one of the movie's titles is exactly one of the record's, both normalised."""
     mine = {normalised(title) for title in (movie.title, *both_titles(movie.title))} - {""}
-    fields = ("title", "original_title", "name", "original_name")
-    return bool(mine & {normalised(facts[field]) for field in fields if isinstance(facts.get(field), str)})
+    theirs = (facts.get(name) for name in ("title", "original_title", "name", "original_name"))
+    return bool(mine & {normalised(title) for title in theirs if isinstance(title, str)})
 
 
-def year_gap(movie: Movie, facts: Mapping[str, Any]) -> int:
+def _year_gap(movie: Movie, facts: Mapping[str, Any]) -> int:
     """Return the years between movie and record; 0 where one of them is unknown."""
-    year = year_of(facts)
+    dates = (str(facts.get(name)) for name in ("release_date", "first_air_date", "air_date"))
+    year = next((int(date[:4]) for date in dates if re.match(r"[12][0-9]{3}", date)), None)
     return 0 if year is None or movie.year is None else abs(year - movie.year)
 
 
@@ -46,27 +37,24 @@ def same_movie(movie: Movie, facts: Mapping[str, Any]) -> bool:
 
     IMDb merges records, so a different number alone does not make another movie.
     """
-    mine, theirs = imdb_of(movie), facts.get("imdb_id")
+    mine, theirs = movie.imdb, facts.get("imdb_id")
     if mine is None or not isinstance(theirs, str) or not re.fullmatch(r"tt[0-9]{1,12}", theirs):
         return True
-    return int(theirs[2:]) == int(mine[2:]) or (same_title(movie, facts) and year_gap(movie, facts) <= 1)
+    return int(theirs[2:]) == int(mine[2:]) or (_same_title(movie, facts) and _year_gap(movie, facts) <= 1)
 
 
 def best_match(movie: Movie, results: object, *, title_needed: bool) -> dict[str, Any] | None:
     """Return the record among ``results`` that is the movie, or None.
 
-    With ``title_needed`` (a search) only an exact title with a year within 1 will do. Without (asked by
-    IMDb id) any record will, and these two decide between several. Then the nearer year, the more votes
-    and the lower id win, so that repeated and rearranged results give the same record.
+    With ``title_needed`` (a search) only an exact title with a year within 1 will do. Without (asked by IMDb id) any
+    record will, and these two decide between several. Then the nearer year, the more votes and the lower id win, so
+    that repeated and rearranged results give the same record.
     """
-    records = [
-        each
-        for each in (results if isinstance(results, list) else [])
-        if isinstance(each, dict) and isinstance(each.get("id"), int) and not isinstance(each["id"], bool)
-    ]
-    exact = [each for each in records if same_title(movie, each) and year_gap(movie, each) <= 1]
+    records = [each for each in (results if isinstance(results, list) else []) if isinstance(each, dict)]
+    records = [each for each in records if type(each.get("id")) is int]
+    exact = [each for each in records if _same_title(movie, each) and _year_gap(movie, each) <= 1]
     candidates = exact if exact or title_needed else records
-    return min(candidates, key=lambda each: (year_gap(movie, each), -_votes(each), each["id"]), default=None)
+    return min(candidates, key=lambda each: (_year_gap(movie, each), -_votes(each), each["id"]), default=None)
 
 
 def _votes(facts: Mapping[str, Any]) -> float:

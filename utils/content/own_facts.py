@@ -1,0 +1,124 @@
+"""Facts of the reader's own, FACTS=path: a csv or parquet with movieId and any of the columns of ``movie_facts``.
+
+Lists in a csv are separated by bars, "Joel Coen|Ethan Coen". Nothing in the file is trusted: a value that cannot be
+used stops the run and names its row.
+"""
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from utils.content.movie import Facts, Movie
+from utils.content.providers.base import Missing, NotGiven
+from utils.content.providers.local import of_catalogue
+from utils.handoff.contract import FACT_LISTS
+from utils.ratings.columns import DataError, check_columns
+from utils.ratings.movie_table import SIZE_LIMIT, clean, csv_rows
+
+COLUMNS = ("movieId", *FACT_LISTS, "runtime", "year")
+MOST_NAMES, LONGEST_NAME = 1000, 200
+MOST_MINUTES = 100_000
+
+
+class OwnFacts:
+    """The reader's table, read and checked against the catalogue's ids."""
+
+    name = "own"
+
+    def __init__(self, path: Path, movie_ids: Collection[int]) -> None:
+        """Read ``path``.
+
+        Raises DataError naming the row for a value that cannot be used, ParameterError where no movie is known.
+        """
+        self._path = path
+        found: dict[int, Facts] = {}
+        for row, values in _rows(path):
+            where = f"{path}, row {row}"
+            movie = _whole(values["movieId"])
+            if movie is None or movie < 0:
+                raise DataError(f"{where}: movieId {values['movieId']!r} is not a whole number of 0 or more. Mend it.")
+            if movie in found:
+                raise DataError(f"{where}: movieId {movie} is there twice. Remove one of the two.")
+            found[movie] = _facts(where, values)
+        self._facts = of_catalogue(found, set(movie_ids), str(path))
+        self._strangers = len(found) - len(self._facts)
+
+    def describe(self) -> str:
+        """Return how many movies the table knows."""
+        return (
+            f"own: facts of {len(self._facts):,} movies from {self._path.name} ({self._strangers:,} of unknown movies)"
+        )
+
+    def facts_of(self, movies: Sequence[Movie]) -> dict[int, Facts | NotGiven]:
+        """Return the facts of each movie, by movieId."""
+        missing = Missing(f"not in {self._path.name}")
+        return {movie.movieId: self._facts.get(movie.movieId, missing) for movie in movies}
+
+
+def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Yield (row, values by column): of a csv the line and texts, of parquet numbers, texts and lists."""
+    if path.suffix.lower() == ".csv":
+        for line, values in csv_rows(path, ("movieId",)):
+            _check_names(path, list(values))
+            yield line, values
+        return
+    try:
+        file = pq.ParquetFile(path)
+        check_columns(path, file.schema_arrow.names, ("movieId",))
+        _check_names(path, file.schema_arrow.names)
+        size = sum(file.metadata.row_group(number).total_byte_size for number in range(file.metadata.num_row_groups))
+        if size > SIZE_LIMIT:
+            raise DataError(f"{path} unpacks to {size:,} bytes, over the limit of {SIZE_LIMIT:,} for such a file.")
+        yield from enumerate(file.read().to_pylist(), start=1)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path} cannot be read as parquet ({error}). Give a parquet or csv file.") from error
+
+
+def _check_names(path: Path, names: Sequence[str]) -> None:
+    if unknown := [name for name in names if name not in COLUMNS]:
+        raise DataError(f"{path} has a column {unknown[0]!r}. Name it as one of {', '.join(COLUMNS)}, or remove it.")
+
+
+def _facts(where: str, values: Mapping[str, Any]) -> Facts:
+    names = {column: _names(where, column, values.get(column)) for column in FACT_LISTS}
+    runtime, year = _number(values.get("runtime")), _number(values.get("year"))
+    if runtime is not None and not 0 < runtime <= MOST_MINUTES:
+        raise DataError(
+            f"{where}: runtime {values['runtime']!r} is not a number of minutes. Mend it, or leave it empty."
+        )
+    if year is not None and not (year.is_integer() and 1800 <= year <= 2200):
+        raise DataError(f"{where}: year {values['year']!r} is not a year. Mend it, or leave it empty.")
+    return Facts(names, runtime, None if year is None else int(year), "own")
+
+
+def _names(where: str, column: str, value: object) -> tuple[str, ...]:
+    listed = value.split("|") if isinstance(value, str) else [] if value is None else value
+    if not isinstance(listed, list) or not all(name is None or isinstance(name, str) for name in listed):
+        raise DataError(f"{where}: {column} {str(value)[:80]!r} is not a list of texts. Mend it, or leave it empty.")
+    names = tuple(dict.fromkeys(name for each in listed if (name := clean(each or ""))))
+    if len(names) > MOST_NAMES or any(len(name) > LONGEST_NAME for name in names):
+        raise DataError(
+            f"{where}: {column} holds {len(names):,} names, the longest of {max(map(len, names)):,} letters; at most "
+            f"{MOST_NAMES:,} names of {LONGEST_NAME} letters are read. Are they separated by bars?"
+        )
+    return names
+
+
+def _number(value: object) -> float | None:
+    """Return a number; None where nothing is given, NaN where it is no number."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    try:
+        return math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def _whole(value: object) -> int | None:
+    if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() and len(value) < 19:
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
