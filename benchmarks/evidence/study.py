@@ -33,7 +33,7 @@ SETS = [
     "ids+genres+facts+poster+text",
 ]
 FULL, TABULAR = SETS[-1], SETS[2]
-CONTROLS = [f"{FULL}(shuffled)", f"{FULL}(random)", f"{FULL}(zeros)"]
+CONTROLS = [f"{FULL}(shuffled)", f"{FULL}(zeros)"]
 HIDDEN = [f"{FULL}(50% missing, mean)", f"{FULL}(90% missing, mean)"]
 SETTINGS = Settings(epochs=24, batch_size=2048, learning_rate=0.002)
 REPLICATES = 200

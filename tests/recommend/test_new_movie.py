@@ -12,17 +12,18 @@ import torch
 from PIL import Image
 
 from tests.conftest import FULL, SETS
+from tests.fakes.facts import movie_facts
 from tests.places import CACHE
 from tests.study import toy
 from tests.study.toy import COLD, GENRES, MOVIES, NAMES
 from utils.etl.workflow import OUT_OF_VOCABULARY
-from utils.features import drift, feature_store, imputation, pca, reductions
-from utils.handoff.contract import ARTEFACTS, BLOCKS
+from utils.features import drift, facts, feature_store, imputation, pca, reductions
+from utils.handoff.contract import ARTEFACTS, BLOCKS, FACT_LISTS
 from utils.handoff.parameters import ParameterError
 from utils.handoff.store import HandOffError, Store, open_store
 from utils.model.feature_sets import parse
 from utils.model.training import fit
-from utils.recommend.new_movie import Audience, Encoders, NewcomerError, NewMovie, audience
+from utils.recommend.new_movie import ENCODED, Audience, Encoders, NewcomerError, NewMovie, audience
 from utils.study.data import StudyData
 from utils.study.study import Study
 from utils.vectors import posters, texts
@@ -62,6 +63,7 @@ def _encode_content(opened: Callable[[str], Store]) -> None:
     columns = {"synopsis": list(map(synopsis_of, movie_ids)), "poster_path": list(map(poster_of, movie_ids))}
     sources = {"synopsis_source": ["local"] * 30, "poster_source": ["local"] * 30}
     enriching.write("enriched", pa.table({"movieId": MOVIES} | columns | sources))
+    opened("movie_facts").write("movie_facts", movie_facts(MOVIES))
     reading = opened("poster_embeddings")
     enriched, movies = reading.read("enriched"), reading.read("movies_converted")
     image, text = (load("cpu") for load in (_image, _text))
@@ -70,10 +72,11 @@ def _encode_content(opened: Callable[[str], Store]) -> None:
     found = texts.encode_synopses(reading, enriched, text, 8, movies=movies, template=texts.TEMPLATE)
     reading.write("text_embeddings", *found.hand_off())
     making = opened("feature_store")
-    tables = {block: making.read(f"{block}_embeddings") for block in BLOCKS}
+    tables = {block: making.read(f"{block}_embeddings") for block in ENCODED}
     known = np.unique(making.read("train")["movieId"].to_numpy())
     measured = {block: feature_store.reduce(table, MOVIES, known, 5) for block, table in tables.items()}
-    made_by = {block: making.metadata(f"{block}_embeddings") for block in BLOCKS}
+    made_by = {block: making.metadata(f"{block}_embeddings") for block in ENCODED}
+    measured["facts"] = feature_store.reduce_facts(making.read("movie_facts"), known, 4)
     filled = imputation.fill(measured, MOVIES, known, "neighbour")
     reductions.write(making, {block: part.reduction for block, part in measured.items()})
     described = drift.describe(filled, MOVIES, made_by) | {"imputation": "neighbour"}
@@ -112,13 +115,13 @@ def twin(study: Study) -> fit.Twin:
 
 def as_new(store: Store, movie: int) -> NewMovie:
     """Return a movie of the catalogue as if only its poster file and facts were known."""
-    path = poster_of(movie)
+    path, known = poster_of(movie), movie_facts(np.array([movie])).to_pylist()[0]
     return NewMovie(
         title=f"Movie {movie}",
         synopsis=synopsis_of(movie),
         poster=path and store.folder / path,
         genres=GENRES[movie - 1],
-        year=1970 + movie,
+        **{name: known[name] for name in (*FACT_LISTS, "year", "runtime")},
     )
 
 
@@ -126,12 +129,13 @@ def test_the_row_is_the_one_that_the_movie_has_in_the_frozen_table(store: Store,
     for movie in [*COLD.tolist(), 1, 9, 14]:
         row = encoders.content(as_new(store, movie))
         np.testing.assert_allclose(row, data.content.vectors[movie + 2], atol=1e-5)
-        assert row.dtype == np.float32 and row[-2:].tolist() == [movie % 7 > 0, movie % 9 > 0]
+        assert row.dtype == np.float32 and row[-3:].tolist() == [movie % 11 > 0, movie % 7 > 0, movie % 9 > 0]
     assert (np.linalg.norm(np.diff(data.content.vectors[[m + 2 for m in COLD]], axis=0), axis=1) > 0.01).all()
 
 
 def test_nothing_is_fitted_again(store: Store, data: StudyData, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delattr(pca, "fit")
+    monkeypatch.delattr(facts, "fit")
     row = Encoders.open(store, CACHE, "cpu").content(as_new(store, 26))
     np.testing.assert_allclose(row, data.content.vectors[28], atol=1e-5)
 
@@ -139,8 +143,9 @@ def test_nothing_is_fitted_again(store: Store, data: StudyData, monkeypatch: pyt
 @pytest.mark.parametrize("missing", feature_store.MISSING)
 def test_a_movie_without_content_has_what_05_puts_into_gaps(encoders: Encoders, missing: str):
     row = replace(encoders, missing=missing).content(NewMovie("A title is enough"))
-    centres = [encoders.reductions[block].centre for block in BLOCKS]
-    assert row.tolist() == [*np.hstack(centres) * (missing != "zero"), 0, 0]
+    centres = np.hstack([encoders.reductions[block].centre for block in ENCODED])
+    unknown = [float(name == "year unknown") for name in encoders.reductions["facts"].columns]
+    assert row.tolist() == [*unknown, *centres * (missing != "zero"), 0, 0, 0]
 
 
 def test_scores_are_those_of_the_model_for_the_same_movie_without_ratings(store, data, encoders, twin):

@@ -34,11 +34,17 @@ def shelves() -> Shelves:
         "score": pa.array([0.5, 0.1, 0.75, 0.25, 0.5], pa.float32()),
     }
     there = [True] * 5 + [False]
-    vectors = {"poster": vector_column(poster), "text": vector_column(text)}
+    vectors = {
+        "facts": vector_column(np.zeros((6, 1), np.float32)),
+        "poster": vector_column(poster),
+        "text": vector_column(text),
+    }
     # In another order than the feature store: rows are found by movieId.
     movies = pa.table({"movieId": movie_ids[::-1], "title": titles[::-1]})
     enriched = pa.table({"movieId": movie_ids, "poster_path": pa.nulls(6, pa.string())})
-    features = pa.table({"movieId": movie_ids} | vectors | {"has_poster": there, "has_text": there})
+    features = pa.table(
+        {"movieId": movie_ids} | vectors | {"has_facts": [False] * 6, "has_poster": there, "has_text": there}
+    )
     return Shelves(Gallery(Path(), movies, enriched), pa.table(train), pa.table(recommendations), features)
 
 

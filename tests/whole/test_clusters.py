@@ -26,6 +26,7 @@ from utils.handoff.store import open_store
 from utils.handoff.vector_columns import vector_column, vectors
 from utils.machine.dask_cluster import cluster
 from utils.model.architectures import MODELS, Inputs
+from utils.model.feature_sets import parse
 from utils.model.training import checkpoints, launch
 from utils.model.training.fit import Job, Settings, Split
 from utils.series import runner
@@ -214,7 +215,8 @@ def below(process: psutil.Process, words: str) -> list[psutil.Process]:
 def job(encoded: dict[str, np.ndarray], frozen: np.ndarray, inputs: Inputs) -> Job:
     """A training that takes long enough to be killed."""
     split = Split.of(encoded)
-    return Job(MODELS["seed"](inputs, "ids+genres"), split, split, frozen, inputs, Settings(100_000, 40, 0.01), 5)
+    graph = MODELS["seed"](inputs, parse("ids+genres"))
+    return Job(graph, split, split, frozen, inputs, Settings(100_000, 40, 0.01), 5)
 
 
 def test_a_rank_that_is_killed_ends_the_training_and_leaves_no_checkpoint(tmp_path: Path, job: Job) -> None:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from tests.fakes.facts import movie_facts
 from tests.places import ROOT
 from utils.etl import workflow
 from utils.features import feature_store, imputation
@@ -124,6 +125,7 @@ def data_set(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
     for name, table in {"poster_embeddings": POSTERS, "text_embeddings": TEXTS}.items():
         made.store(name).write(name, table, metadata={"encoder": "planted"})
     made.store("enriched").write("enriched", NO_CONTENT)
+    made.store("movie_facts").write("movie_facts", movie_facts(NO_CONTENT["movieId"].to_numpy()))
     made.run("05", "06")
     return made
 
