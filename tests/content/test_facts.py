@@ -122,12 +122,6 @@ def test_without_sources_there_is_only_the_year(store: Store, tmp_path: Path) ->
     assert table["year"].to_pylist() == [1996] and report.num_rows == 0
 
 
-def test_max_movies_skips_the_rest_and_says_so(packaged: facts.Packaged) -> None:
-    table, report = movie_facts(catalogue(("Fargo", 1996), ("Heat", 1995)), [packaged], max_movies=1)
-    assert [bool(names) for names in table["directors"].to_pylist()] == [True, False]
-    assert report["detail"].to_pylist()[1] == "beyond MAX_MOVIES"
-
-
 # A table of one's own
 
 

@@ -149,24 +149,22 @@ def _wikidata(store: Store, requests_per_second: float, refresh_days: int | None
     )
 
 
-def movie_facts(
-    movies: pa.Table, sources: Sequence[Source], max_movies: int | None = None
-) -> tuple[pa.Table, pa.Table]:
+def movie_facts(movies: pa.Table, sources: Sequence[Source]) -> tuple[pa.Table, pa.Table]:
     """Return ``movie_facts`` and its part of ``enrichment_report`` for all of ``movies_converted``.
 
-    Both are in ascending movieId. A source is asked for the movies that those before it did not have; with
-    ``max_movies`` only for the first so many. A movie that no source has keeps its year, and has no source.
+    Both are in ascending movieId. A source is asked for the movies that those before it did not have. A movie that no
+    source has keeps its year, and has no source.
     """
     rows = movies_of(movies)
     known: dict[int, Facts] = {}
     report: list[dict[str, Any]] = []
 
-    def note(movie: Movie, provider: str | None, outcome: str, detail: str | None, attempts: int) -> None:
+    def note(movie: Movie, provider: str, outcome: str, detail: str | None, attempts: int) -> None:
         values = (movie.movieId, "facts", provider, outcome, detail, attempts)
         report.append(dict(zip(ARTEFACTS["enrichment_report"].columns or (), values, strict=True)))
 
     for source in sources:
-        lacking = [movie for movie in rows[:max_movies] if movie.movieId not in known]
+        lacking = [movie for movie in rows if movie.movieId not in known]
         given = source.facts_of(lacking)
         for movie in lacking:
             match given[movie.movieId]:
@@ -175,8 +173,6 @@ def movie_facts(
                     note(movie, source.name, "found", found.source, 1)
                 case reason:
                     note(movie, source.name, reason.outcome, str(reason), reason.attempts)
-    for movie in rows[max_movies:] if sources and max_movies is not None else []:
-        note(movie, None, "skipped", "beyond MAX_MOVIES", 0)
     report.sort(key=lambda line: line["movieId"])
     facts = [_row(movie, known.get(movie.movieId, Facts())) for movie in rows]
     return table_of("movie_facts", facts), table_of("enrichment_report", report)
