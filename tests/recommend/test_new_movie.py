@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,12 +18,12 @@ from tests.study import toy
 from tests.study.toy import COLD, GENRES, MOVIES, NAMES
 from utils.etl.workflow import OUT_OF_VOCABULARY
 from utils.features import drift, feature_store, imputation, pca, reductions
-from utils.handoff.contract import ARTEFACTS, BLOCKS
+from utils.handoff.contract import ARTEFACTS, BLOCKS, FACT_LISTS, table_of
 from utils.handoff.parameters import ParameterError
 from utils.handoff.store import HandOffError, Store, open_store
 from utils.model.feature_sets import parse
 from utils.model.training import fit
-from utils.recommend.new_movie import Audience, Encoders, NewcomerError, NewMovie, audience
+from utils.recommend.new_movie import ENCODED, Audience, Encoders, NewcomerError, NewMovie, audience
 from utils.study.data import StudyData
 from utils.study.study import Study
 from utils.vectors import posters, texts
@@ -37,6 +38,14 @@ def synopsis_of(movie: int) -> str | None:
 
 def poster_of(movie: int) -> str | None:
     return None if movie % 7 == 0 else f"posters/{movie}.png"
+
+
+def facts_of(movie: int) -> dict[str, Any]:
+    """What is known of a movie beside title and genres; every fourth one's year alone."""
+    if movie % 4 == 0:
+        return {"year": 1970 + movie}
+    people = {"directors": [f"Director {movie % 3}"], "writers": [], "cast": [f"Actor {movie % 5}", "Actor 9"]}
+    return people | {"year": 1970 + movie, "runtime": 80.0 + movie, "countries": ["US"], "languages": ["English"]}
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +71,9 @@ def _encode_content(opened: Callable[[str], Store]) -> None:
     columns = {"synopsis": list(map(synopsis_of, movie_ids)), "poster_path": list(map(poster_of, movie_ids))}
     sources = {"synopsis_source": ["local"] * 30, "poster_source": ["local"] * 30}
     enriching.write("enriched", pa.table({"movieId": MOVIES} | columns | sources))
+    nothing: dict[str, Any] = dict.fromkeys(FACT_LISTS, []) | {"runtime": None, "source": "own"}
+    rows = [nothing | facts_of(movie) | {"movieId": movie} for movie in movie_ids]
+    enriching.write("movie_facts", table_of("movie_facts", rows))
     reading = opened("poster_embeddings")
     enriched, movies = reading.read("enriched"), reading.read("movies_converted")
     image, text = (load("cpu") for load in (_image, _text))
@@ -70,10 +82,11 @@ def _encode_content(opened: Callable[[str], Store]) -> None:
     found = texts.encode_synopses(reading, enriched, text, 8, movies=movies, template=texts.TEMPLATE)
     reading.write("text_embeddings", *found.hand_off())
     making = opened("feature_store")
-    tables = {block: making.read(f"{block}_embeddings") for block in BLOCKS}
+    tables = {block: making.read(f"{block}_embeddings") for block in ENCODED}
     known = np.unique(making.read("train")["movieId"].to_numpy())
-    measured = {block: feature_store.reduce(table, MOVIES, known, 5) for block, table in tables.items()}
-    made_by = {block: making.metadata(f"{block}_embeddings") for block in BLOCKS}
+    measured = {"facts": feature_store.reduce_facts(making.read("movie_facts"), known, 3)}
+    measured |= {block: feature_store.reduce(table, MOVIES, known, 5) for block, table in tables.items()}
+    made_by = {"facts": {}} | {block: making.metadata(f"{block}_embeddings") for block in ENCODED}
     filled = imputation.fill(measured, MOVIES, known, "neighbour")
     reductions.write(making, {block: part.reduction for block, part in measured.items()})
     described = drift.describe(filled, MOVIES, made_by) | {"imputation": "neighbour"}
@@ -118,7 +131,7 @@ def as_new(store: Store, movie: int) -> NewMovie:
         synopsis=synopsis_of(movie),
         poster=path and store.folder / path,
         genres=GENRES[movie - 1],
-        year=1970 + movie,
+        **facts_of(movie),
     )
 
 
@@ -138,9 +151,11 @@ def test_nothing_is_fitted_again(store: Store, data: StudyData, monkeypatch: pyt
 
 @pytest.mark.parametrize("missing", feature_store.MISSING)
 def test_a_movie_without_content_has_what_05_puts_into_gaps(encoders: Encoders, missing: str):
-    row = replace(encoders, missing=missing).content(NewMovie("A title is enough"))
-    centres = [encoders.reductions[block].centre for block in BLOCKS]
-    assert row.tolist() == [*np.hstack(centres) * (missing != "zero"), 0, 0]
+    movie = NewMovie("A title is enough")
+    row = replace(encoders, missing=missing).content(movie)
+    facts = encoders.reductions["facts"].project(movie.facts())[0]
+    centres = [encoders.reductions[block].centre * (missing != "zero") for block in ENCODED]
+    assert row.tolist() == [*facts, *np.hstack(centres), *[0] * len(BLOCKS)]
 
 
 def test_scores_are_those_of_the_model_for_the_same_movie_without_ratings(store, data, encoders, twin):
@@ -162,10 +177,11 @@ def test_scores_are_those_of_the_model_for_the_same_movie_without_ratings(store,
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_poster_text_and_genres_each_change_the_scores(store, data, encoders, twin):
+def test_facts_poster_text_and_genres_each_change_the_scores(store, data, encoders, twin):
     movie = as_new(store, 26)
     own = audience(data, twin, encoders, movie).users["score"]
-    for changed in ({"poster": store.folder / poster_of(1)}, {"synopsis": PLOTS[0]}, {"genres": ["Drama"]}):
+    others = {"poster": store.folder / poster_of(1)}, {"synopsis": PLOTS[0]}, {"genres": ["Drama"]}, {"year": 1925}
+    for changed in (*others, {"directors": ["Director 0"]}):
         other = audience(data, twin, encoders, replace(movie, **changed)).users["score"]
         assert (other - own).abs().max() > 1e-4, changed
 

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from utils.content.gallery import Gallery
+from utils.handoff.contract import FLAGS
 from utils.handoff.parameters import ParameterError
 from utils.handoff.vector_columns import vector_column
 from utils.recommend.shelves import Shelves
@@ -34,11 +35,11 @@ def shelves() -> Shelves:
         "score": pa.array([0.5, 0.1, 0.75, 0.25, 0.5], pa.float32()),
     }
     there = [True] * 5 + [False]
-    vectors = {"poster": vector_column(poster), "text": vector_column(text)}
+    vectors = {"facts": vector_column(0 * text), "poster": vector_column(poster), "text": vector_column(text)}
     # In another order than the feature store: rows are found by movieId.
     movies = pa.table({"movieId": movie_ids[::-1], "title": titles[::-1]})
     enriched = pa.table({"movieId": movie_ids, "poster_path": pa.nulls(6, pa.string())})
-    features = pa.table({"movieId": movie_ids} | vectors | {"has_poster": there, "has_text": there})
+    features = pa.table({"movieId": movie_ids} | vectors | dict.fromkeys(FLAGS.values(), there))
     return Shelves(Gallery(Path(), movies, enriched), pa.table(train), pa.table(recommendations), features)
 
 
