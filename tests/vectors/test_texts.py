@@ -63,7 +63,7 @@ def texts_of(enriched, template, movies=MOVIES):
 
 def test_the_text_is_put_together_by_the_template():
     enriched = enriched_texts(["A  cop.\n", "A boy.", "A man."])
-    assert texts_of(enriched, texts.TEMPLATE) == {
+    assert texts_of(enriched, "{title}. {synopsis} Genres: {genres}") == {
         1: "Heat. A cop. Genres: Action, Crime",
         2: "Big. A boy.",
         3: ". A man. Genres: Drama",
@@ -105,9 +105,9 @@ def test_templates_that_are_refused(template, message):
 
 def test_a_template_that_wants_what_is_not_there():
     with pytest.raises(ParameterError, match=r"TEMPLATE has \['genres', 'title'\], which needs movies_converted"):
-        texts.synopsis_items(enriched_texts(["A cop."]), None, texts.TEMPLATE)
+        texts.synopsis_items(enriched_texts(["A cop."]), None, "{title} {synopsis} {genres}")
     with pytest.raises(HandOffError, match=r"movieId 4 of enriched.parquet is not in movies_converted.parquet. Run 02"):
-        texts_of(enriched_texts(["A."] * 4), texts.TEMPLATE)
+        texts_of(enriched_texts(["A."] * 4), "{title}. {synopsis}")
 
 
 def test_the_template_is_in_the_metadata_and_decides_the_vector(store, tiny):

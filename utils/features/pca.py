@@ -16,10 +16,11 @@ from sklearn.utils.extmath import svd_flip
 from utils.features.reductions import BLOCK_ROWS, Reduction, Rows
 
 DEVIATION = 0.25
-"""Mean standard deviation of the columns of a reduced block, over the fitted movies.
+"""Mean standard deviation of the columns of a reduced block, over the fitted movies: about that of the facts' columns.
 
-Beside the facts, whose columns are of this size, text of ml-latest-small gained AUC on warm and on cold movies at 0.25.
-At 1.0 it cost as much: a model then reads it by heart before it has learned from the facts.
+Text beside genres and facts, a small linear network on ml-latest-small, a fifth of the movies cold, AUC warm and cold:
+without text 0.8235 and 0.7840; with it 0.8249 and 0.7861 at 0.03, 0.8252 and 0.7872 at 0.12, 0.8249 and 0.7865 at 0.25,
+but 0.8196 and 0.7801 at 1, where text is learnt by heart before the facts are learnt from.
 """
 _NEGLIGIBLE = 1e-10
 """A direction with less than this share of the widest one's variance is the rounding of float32, not content."""
