@@ -23,11 +23,10 @@ def hide(features: pa.Table, known_ids: np.ndarray, what: FeatureSet, seed: int)
     """
     assert what.hidden is not None and what.strategy is not None, f"{what} hides nothing"
     movie_ids = features["movieId"].to_numpy()
-    known = np.isin(movie_ids, known_ids)
-    parts = {}
-    for block in BLOCKS:
-        share = 0.0 if block == "facts" else what.hidden / 100
-        hidden = hashing.drawn(share, seed, f"missing {block}", movie_ids)
+    known, facts = np.isin(movie_ids, known_ids), vector_columns.vectors(features["facts"])
+    parts = {"facts": Vectors(facts, features[FLAGS["facts"]].to_numpy(), np.zeros(facts.shape[1], np.float32))}
+    for block in BLOCKS[1:]:
+        hidden = hashing.drawn(what.hidden / 100, seed, f"missing {block}", movie_ids)
         parts[block] = _without(features, block, known, ~hidden)
     return feature_store.table(movie_ids, imputation.fill(parts, movie_ids, known_ids, what.strategy))
 
