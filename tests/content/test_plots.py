@@ -143,6 +143,7 @@ def test_the_provider_gives_the_text_its_licence_or_the_reason(store: Store) -> 
     providers = open_providers(store, "plots,offline", None, movies)
     assert isinstance(providers[0], Plots)
     assert f"{len(plots()):,} texts, {LICENCE}; 1 of 2 movies have one; no posters" in providers[0].describe()
+    assert providers[1].describe().startswith("offline: STAND-INS, drawn from title and genres; not real posters")
     enriched, report = enrich(store, movies, providers, (32, 48))
     fargo = next(plot for plot in plots() if plot.title == "Fargo")
     assert enriched["synopsis"].to_pylist() == [fargo.text, None]
