@@ -71,7 +71,7 @@ def _encode_content(opened: Callable[[str], Store]) -> None:
     columns = {"synopsis": list(map(synopsis_of, movie_ids)), "poster_path": list(map(poster_of, movie_ids))}
     sources = {"synopsis_source": ["local"] * 30, "poster_source": ["local"] * 30}
     enriching.write("enriched", pa.table({"movieId": MOVIES} | columns | sources))
-    nothing: dict[str, Any] = dict.fromkeys(FACT_LISTS, []) | {"runtime": None, "source": "own"}
+    nothing = {name: list[str]() for name in FACT_LISTS} | {"runtime": None, "source": "own"}
     rows = [nothing | facts_of(movie) | {"movieId": movie} for movie in movie_ids]
     enriching.write("movie_facts", table_of("movie_facts", rows))
     reading = opened("poster_embeddings")
