@@ -5,7 +5,7 @@ held-out ratings, after which all that is fitted must be the same, and on anothe
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import torch
 from tests.places import ROOT
 from utils.etl import workflow
 from utils.features import feature_store, imputation
-from utils.handoff.contract import ARTEFACTS
+from utils.handoff.contract import ARTEFACTS, table_of
 from utils.handoff.store import Store, open_store
 from utils.handoff.vector_columns import vector_column, vectors
 from utils.metrics import click
@@ -37,7 +37,7 @@ USERS, OFTEN_RATED, MOVIES = 400, np.arange(1, 121), np.arange(1, 135)
 """Movies above 120 have one rating, the last has none."""
 WESTERN = 8
 """The one movie of its genre, with a poster and a text."""
-FULL, GENRES = parse("ids+genres+poster+text"), parse("ids+genres")
+FULL, GENRES = parse("ids+genres+facts+poster+text"), parse("ids+genres")
 PAIR = ["userId", "movieId"]
 EPOCHS = 6
 
@@ -69,6 +69,17 @@ def embeddings(movies: np.ndarray, width: int, seed: int) -> pa.Table:
     return pa.table({"movieId": movies, "embedding": vector_column(1 + kinds[movies % 2] + noise[movies])})
 
 
+def facts_of(movies: np.ndarray, altered: Sequence[int] = ()) -> pa.Table:
+    """Years and people who tell nothing; those of ``altered`` movies are others."""
+    rows = []
+    for movie in movies.tolist():
+        number = 500 - movie if movie in altered else movie
+        people = {"directors": [f"Director {number % 9}"], "writers": [], "cast": [f"Actor {number % 23}"]}
+        places = {"countries": ["US", "France"][: 1 + number % 2], "languages": ["English"], "source": "own"}
+        rows.append({"movieId": movie, "year": 1950 + number // 3, "runtime": 80.0 + number % 31} | people | places)
+    return table_of("movie_facts", rows)
+
+
 POSTERS = embeddings(MOVIES[MOVIES % 5 > 0], 12, seed=1)
 TEXTS = embeddings(MOVIES[MOVIES % 7 > 0], 10, seed=2)
 _NONE = dict.fromkeys(
@@ -88,7 +99,8 @@ class DataSet:
     def run(self, *numbers: str) -> None:
         """Execute notebooks by number, as ``make run`` does."""
         given = {
-            "DATA_DIR": str(self.folder), "DATASET": "planted", "POSTER_DIM": 6, "TEXT_DIM": 5, "MISSING": "neighbour",
+            "DATA_DIR": str(self.folder), "DATASET": "planted", "MISSING": "neighbour",
+            "FACTS_DIM": 4, "POSTER_DIM": 6, "TEXT_DIM": 5,
             "RATINGS": str(self.ratings / "ratings.csv"), "MOVIES": str(self.ratings / "movies.csv"),
             "VALID_FRACTION": 0.5, "COLD_FRACTION": 0.1,
         }  # fmt: skip
@@ -124,6 +136,7 @@ def data_set(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
     for name, table in {"poster_embeddings": POSTERS, "text_embeddings": TEXTS}.items():
         made.store(name).write(name, table, metadata={"encoder": "planted"})
     made.store("enriched").write("enriched", NO_CONTENT)
+    made.store("movie_facts").write("movie_facts", facts_of(MOVIES))
     made.run("05", "06")
     return made
 
@@ -158,8 +171,7 @@ def train_changed(data_set: DataSet) -> DataSet:
 def fitted(data_set: DataSet) -> dict[str, Any]:
     """All that 05 and 06 fit on train or make of it, by name: tables, and what their metadata says of the fit."""
     store = data_set.store()
-    made = [name for name in ("train-hugectr", "rank-hugectr") if name in ARTEFACTS and store.path(name).exists()]
-    paths = [path for name in made for path in store.need(name).glob("*.parquet")]
+    paths = list(store.need("train-hugectr").glob("*.parquet"))
     paths += (store.need("workflow-hugectr") / "categories").glob("*.parquet")
     named = {f"{path.parent.name}/{path.name}": path for path in paths}
     found: dict[str, Any] = {name: pq.read_table(path, partitioning=None) for name, path in named.items()}
@@ -251,13 +263,14 @@ def test_a_held_out_movie_changes_no_other_row_and_fills_no_gap(data_set: DataSe
             values[np.isin(ids, altered)] *= -3
             given = pa.table({"movieId": ids, "embedding": vector_column(values)})
             parts[name] = feature_store.reduce(given, MOVIES, known, width)
+        parts["facts"] = feature_store.reduce_facts(facts_of(MOVIES, altered), known, 4)
         filled = imputation.fill(parts, MOVIES, known, missing)
-        return np.hstack([filled["poster"].vectors, filled["text"].vectors])
+        return np.hstack([part.vectors for part in filled.values()])
 
     before = rows()
     for movie in held_out.tolist():
         differs = (rows(movie) != before).any(axis=1)
-        assert MOVIES[differs].tolist() == [movie] * bool(movie % 5 or movie % 7)
+        assert MOVIES[differs].tolist() == [movie]
     gaps = np.isin(MOVIES, held_out) & (MOVIES % 5 == 0) & (MOVIES % 7 > 0)
     assert gaps.sum() > 2
     assert (rows(*known) != before)[gaps].any(axis=1).all(), "their posters come from movies of train"
