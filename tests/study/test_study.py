@@ -12,6 +12,7 @@ from tests.study import toy
 from utils.handoff.contract import FLAGS
 from utils.metrics import click
 from utils.model import baselines
+from utils.model.architectures import MODELS
 from utils.model.feature_sets import CONTENT, parse
 from utils.model.training import fit
 from utils.study.results import Results
@@ -60,6 +61,17 @@ def test_without_cold_movies(open_for: Open) -> None:
     assert Results(study.data).predictions(found, "cold").num_rows == 0
     model, listed = study.lists(FULL, 1)
     assert {row["slice"] for row in listed.rows} == {"warm"} and len(model.known) == 24
+
+
+@pytest.mark.parametrize("each", [1, 0])
+def test_movies_of_at_most_one_genre_are_trained_on(open_for: Open, each: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toy, "GENRES", [toy.NAMES[movie % 3 :][:each] for movie in range(30)])
+    study = toy.open_study(open_for)
+    assert study.data.catalogue.codes["genres"].shape == (30, 1)
+    for model in MODELS:
+        found = study.run(model, GENRES, 1)
+        assert np.isfinite(found.scores["valid"]).all() and values(found, "ndcg@10").keys() >= {"warm", "cold"}
+    assert np.isfinite(study.fit_lists(GENRES, 1).scores(study.judge.ratings.matrix())).all()
 
 
 def test_hidden_content_shares_a_run_where_nothing_is_hidden(study: Study) -> None:

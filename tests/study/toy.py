@@ -71,7 +71,8 @@ def write(opened: Opened, parts: dict[str, pa.Table]) -> None:
         encode(opened("movie_codes"), name, table)
     codes = pa.table({"movieId": MOVIES, "code": np.where(MOVIES < 25, MOVIES + 2, 2), "content_code": MOVIES + 2})
     rows = {"userId": 23, "movieId": 27, "genres": 6, "movieId_duplicate": 33}
-    opened("movie_codes").write("movie_codes", codes, metadata={"rows": rows, "most_genres": 2})
+    most = max(1, *map(len, GENRES))
+    opened("movie_codes").write("movie_codes", codes, metadata={"rows": rows, "most_genres": most})
     categories = opened("movie_codes").path("workflow-hugectr") / "categories"
     categories.mkdir(parents=True)
     for column, values in {"userId": list(range(1, 21)), "genres": NAMES}.items():
