@@ -24,7 +24,7 @@ from utils.handoff.atomic import ROOT, writing
 from utils.handoff.parameters import ParameterError, dataset_name
 from utils.plots.explorer import NO_WIDGETS
 
-PICTURES = {"docs/images/ablation.png": "plots.ablation(", "docs/images/shelf.png": "plots.shelf("}
+PICTURES = {"docs/images/ablation.png": "plots.ablation(", "docs/images/shelf.png": "plots.shelf(*shelves.of("}
 """Pictures in the README, and the call in the cell whose output they are."""
 LARGEST = 300 * 1024
 """Bytes that a committed notebook may have."""
