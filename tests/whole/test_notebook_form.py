@@ -137,6 +137,13 @@ def test_imports_come_first_and_cells_are_short(chapter: tuple[Path, NotebookNod
         assert short, f"cell {cell.id} is too long: move what it does to utils"
 
 
+def test_styled_tables_are_escaped(notebook: NotebookNode) -> None:
+    # pandas' Styler does not by itself: a title or synopsis from outside would run its script in JupyterLab.
+    for cell in code_cells(notebook):
+        styles = len(re.findall(r"\.style\b", cell.source))
+        assert styles == len(re.findall(r"\.style\.format\(escape=\"html\"\)", re.sub(r"\s", "", cell.source)))
+
+
 def test_no_magics_no_shell_no_installing(notebook: NotebookNode) -> None:
     for cell in code_cells(notebook):
         ast.parse(cell.source)  # A line that begins with ! or % is not Python.
