@@ -13,6 +13,10 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+# As they were given: make would expand what stands on its command line, such as $(shell …).
+override DATASET := $(value DATASET)
+override ARCHIVE := $(value ARCHIVE)
+override PARAMS := $(value PARAMS)
 export DATASET ARCHIVE PARAMS
 
 .PHONY: help run test coverage lab lint report evidence bench growth peers outputs clean check-machine

@@ -284,12 +284,42 @@ def test_a_failing_notebook(main: Callable[..., int], root: Path, capsys: pytest
     assert out.splitlines()[-1] == f"[2/2] {SECOND} ..."
     assert "FAILED: AssertionError: the story failed" in error
     assert executed(root) == [f"{FIRST}.ipynb", f"{SECOND}.failed.ipynb"]
+    failed = root / "runs" / "toy" / f"{SECOND}.failed.ipynb"
+    again = failed.read_bytes()
     assert (root / "data" / "toy" / "enriched.parquet").read_bytes() == before
     assert list((root / "data" / "toy").glob(".*.tmp")) == []
     # Mended, only the one that failed runs, and what it left is gone.
     assert main("USERS=3", "STORY=once") == 0
     assert f"[1/2] {FIRST}: unchanged" in capsys.readouterr().out
-    assert not (root / "runs" / "toy" / f"{SECOND}.failed.ipynb").exists()
+    assert not failed.exists()
+    # Where another run did it meanwhile, nothing is left to run, and the old failure goes all the same.
+    failed.write_bytes(again)
+    assert main("USERS=3", "STORY=once") == 0
+    assert f"[2/2] {SECOND}: unchanged" in capsys.readouterr().out and not failed.exists()
+
+
+def test_quotes_that_do_not_close_and_an_interrupt_are_one_line(
+    main: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main("--params", "STORY='x") == 1
+    assert (
+        capsys.readouterr().err == 'FAILED: PARAMS="STORY=\'x" cannot be cut into NAME=VALUE: No closing quotation.\n'
+    )
+
+    def interrupted(given: dict[str, object]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "run_all", interrupted)
+    assert main() == 1
+    assert capsys.readouterr().err == "\nStopped. Run this again: it goes on where it stopped.\n"
+
+
+@pytest.mark.parametrize("name", ["2024", "no", "1e3"])
+def test_a_data_set_may_have_any_name(main: Callable[..., int], name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, object] = {}
+    monkeypatch.setattr(runner, "run_all", seen.update)
+    assert main(f"DATASET={name}") == 0
+    assert seen == {"DATASET": name}
 
 
 def test_a_notebook_whose_process_is_killed(

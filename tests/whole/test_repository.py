@@ -3,6 +3,7 @@
 import ast
 import re
 import shlex
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from functools import cache
@@ -81,6 +82,14 @@ def test_ci_lints_tests_and_runs_the_series_in_the_python_of_the_project() -> No
     assert versions == {PYTHON}
     assert f'target-version = "py{PYTHON.replace(".", "")}"' in (ROOT / "pyproject.toml").read_text()
     assert f"python{PYTHON}" in (ROOT / "Makefile").read_text()
+
+
+@pytest.mark.parametrize("name", ["DATASET", "ARCHIVE", "PARAMS"])
+def test_make_does_not_run_what_it_is_given(name: str, tmp_path: Path) -> None:
+    subprocess.run(
+        ["make", "help", f"{name}=$(shell touch {tmp_path}/ran)"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_ci_keeps_what_a_run_shows_where_the_runner_puts_it() -> None:

@@ -156,8 +156,6 @@ def run(step: Step, executed: Path, data: Path, root: Path = ROOT) -> None:
     """
     executed.parent.mkdir(parents=True, exist_ok=True)
     running = executed.with_name(f"{step.name}.running.ipynb")
-    failed = executed.with_name(f"{step.name}.failed.ipynb")
-    failed.unlink(missing_ok=True)
     try:
         papermill.execute_notebook(
             str(step.path),
@@ -171,7 +169,7 @@ def run(step: Step, executed: Path, data: Path, root: Path = ROOT) -> None:
             extra_arguments=["--log-level=40"],  # no notice about TCP from every kernel
         )
     except papermill.PapermillExecutionError:
-        running.replace(failed)
+        running.replace(executed.with_name(f"{step.name}.failed.ipynb"))
         raise
     notebook = nbformat.read(running, 4)
     notebook.metadata[RECORD] = _state(step, data, root)
@@ -191,6 +189,7 @@ def run_all(given: Mapping[str, Any], root: Path = ROOT, runs: Path | None = Non
     executed_count = 0
     for number, step in enumerate(steps, start=1):
         executed = done / step.path.name
+        executed.with_name(f"{step.name}.failed.ipynb").unlink(missing_ok=True)
         label = f"[{number}/{len(steps)}] {step.name}"
         if is_done(step, executed, data, root):
             print(f"{label}: unchanged", flush=True)
@@ -216,11 +215,15 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     try:
         given = {}
-        for pair in [*options.parameters, *shlex.split(options.params)]:
+        try:
+            pairs = [*options.parameters, *shlex.split(options.params)]
+        except ValueError as error:
+            raise ParameterError(f"PARAMS={options.params!r} cannot be cut into NAME=VALUE: {error}.") from error
+        for pair in pairs:
             name, equals, value = pair.partition("=")
             if not equals or not re.fullmatch(r"(\d\d:)?[A-Za-z_]\w*", name):
                 raise ParameterError(f"{pair!r} is not of the form NAME=VALUE or 03:NAME=VALUE.")
-            given[name] = parse(value)
+            given[name] = value if name == "DATASET" else parse(value)  # 2024 and no are names, too.
         run_all(given)
     except papermill.PapermillExecutionError as error:
         message = f"\nFAILED: {error.ename}: {error.evalue}\n(cell {error.exec_count} of the notebook above)"
@@ -231,6 +234,8 @@ def main(arguments: list[str] | None = None) -> int:
         )
     except (ParameterError, manifest.HandOffError, OSError) as error:
         message = f"FAILED: {error}"
+    except KeyboardInterrupt:
+        message = "\nStopped. Run this again: it goes on where it stopped."
     else:
         return 0
     print(message, file=sys.stderr)
