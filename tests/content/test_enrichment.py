@@ -119,12 +119,20 @@ def test_max_movies_skips_the_rest_and_says_so(store: Store) -> None:
         run(store, [1], max_movies=-1)
 
 
-def test_files_that_belong_to_no_movie_are_removed(store: Store) -> None:
-    run(store, [1, 2])
-    for stray in ("3.jpg", ".2.jpg.123.tmp", "note.txt"):
-        (store.path("posters") / stray).write_text("stray")
+def test_posters_that_belong_to_no_movie_are_removed_and_other_files_are_not(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, elsewhere = store.path("posters"), tmp_path / "Pictures"
+    elsewhere.mkdir()
+    folder.symlink_to(elsewhere)
+    run(store, [1, 2, 3])
+    assert "left alone" not in capsys.readouterr().err
+    (folder / ".2.jpg.123.tmp").write_text("half")
+    (folder / "note.txt").write_text("the reader's")
+    Image.new("RGB", (40, 60)).save(folder / "1998.jpg", comment=b"a holiday")
     run(store, [2])
-    assert posters_of(store) == ["2.jpg"]
+    assert posters_of(store) == ["1998.jpg", "2.jpg", "note.txt"]
+    assert "2 not written here are left alone, such as '1998.jpg'." in capsys.readouterr().err
 
 
 def test_something_in_the_place_of_the_posters_folder(store: Store) -> None:

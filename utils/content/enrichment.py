@@ -6,9 +6,10 @@ recorded. A provider is asked only for what the ones before it did not have.
 """
 
 import contextlib
+import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,8 @@ from utils.handoff.store import Store
 __all__ = ["enrich", "has_stand_ins", "left_to_do", "open_providers", "poster_size"]
 
 MODALITIES = ("poster", "synopsis")
+_MARK = b"multimodal-movielens "
+"""Begins the comment in every poster that is written here."""
 
 
 def poster_size(value: object) -> tuple[int, int]:
@@ -81,8 +84,8 @@ def enrich(
     height) pixels each, every one atomically; one that is there already and was made from the same source is kept, so a
     run that was stopped goes on where it was. With ``max_movies`` only the first movies are enriched and the rest have
     outcome "skipped". Other outcomes are "found", "missing", "refused" (it cannot be used) and "failed" (a host could
-    not be asked: run again). Files in ``posters/`` that belong to no row are removed at the end. Raises DataFolderError
-    when the disk is full or the folder is not writable.
+    not be asked: run again). Posters of earlier runs that belong to no row are removed at the end; what was not
+    written here is left alone. Raises DataFolderError when the disk is full or the folder is not writable.
     """
     parameters.whole("MAX_MOVIES", max_movies, least=0, none=True)
     parameters.whole("WORKERS", workers)
@@ -104,15 +107,28 @@ def enrich(
         for modality in MODALITIES:
             each.note(modality, None, "skipped", "beyond MAX_MOVIES", attempts=0)
     own = {Path(each.row["poster_path"]).name for each in found if each.row["poster_path"]}
-    for path in folder.iterdir():
-        if path.name not in own and (path.is_symlink() or path.is_file()):
-            path.unlink()
+    _remove_leftovers(folder, own)
     report = [line for each in found for modality in MODALITIES for line in each.report[modality]]
     failed = len({line["movieId"] for line in report if line["outcome"] == "failed"})
     if failed:
         said = f"A host could not be asked for {failed:,} of {len(found):,} movies."
         tqdm.write(f"{said} Run this again: only they are asked for.", file=sys.stderr)
     return table_of("enriched", [each.row for each in found]), table_of("enrichment_report", report)
+
+
+def _remove_leftovers(folder: Path, own: Collection[str]) -> None:
+    """Remove our posters that are not in ``own``, and halves of interrupted writes; tell of files that are not ours."""
+    others = []
+    for path in sorted(folder.iterdir()):
+        if path.name in own:
+            continue
+        poster = re.fullmatch(r"\d+\.jpg", path.name) and (images.comment_of(path) or b"").startswith(_MARK)
+        if path.is_file() and (poster or re.fullmatch(r"\.\d+\.jpg\..+\.tmp", path.name)):
+            path.unlink()
+        else:
+            others.append(path.name)
+    if others:
+        tqdm.write(f"{folder}: {len(others)} not written here are left alone, such as {others[0]!r}.", file=sys.stderr)
 
 
 def _ask_for_all(
@@ -179,7 +195,7 @@ def _saved_poster(provider: Provider, movie: Movie, path: Path, size: tuple[int,
             return None
         attempts = picture.attempts
         source = f"{provider.name} {picture.fingerprint} {size[0]}x{size[1]} q{images.QUALITY}"
-        origin = f"multimodal-movielens {source}".encode()
+        origin = _MARK + source.encode()
         if images.comment_of(path) != origin:
             images.save_jpeg(picture.image(), path, size, origin)
     except images.ImageRefused as refusal:
