@@ -18,7 +18,9 @@ def test_the_board_games_go_through_all_eight_notebooks(example: Path) -> None:
     assert len(features) == 40 and features[["has_facts", "has_poster", "has_text"]].all().all()
     metrics = pd.read_csv(results / "metrics.csv").query("metric == 'auc' and model == 'multimodal'")
     auc = metrics.set_index(["slice", "features"])["value"]
-    assert auc["cold", "ids+genres+facts+poster+text"] > auc["cold", "ids"] + 0.1, "content is all there is of a cold game"
+    assert auc["cold", "ids+genres+facts+poster+text"] > auc["cold", "ids"] + 0.1, (
+        "content is all there is of a cold game"
+    )
     assert pd.read_parquet(results / "recommendations.parquet")["userId"].nunique() == 120
 
 
