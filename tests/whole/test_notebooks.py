@@ -125,7 +125,7 @@ def test_training_rows_practise_the_unknown_id(store: Store) -> None:
 
 def test_metrics_are_tidy_and_above_floors_that_a_broken_model_misses(metrics: pd.DataFrame) -> None:
     assert tuple(metrics.columns) == click.METRICS_COLUMNS
-    assert {"warm", "few-shot", "cold", "cold among all"} == set(metrics["slice"])
+    assert {"warm", "few-shot", "cold", "cold with text", "cold among all"} == set(metrics["slice"])
     assert {"auc", "logloss", "gauc", "recall@10", "ndcg@10"} <= set(metrics["metric"])
     assert np.isfinite(metrics[["value", "low", "high"]]).all().all() and (metrics["n"] > 0).all()
     hidden = [parse(name).hidden for name in metrics["features"]]
