@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.evidence.study import CONTROLS, FULL, HIDDEN, MODEL, SETS, TABULAR
+from benchmarks.evidence.study import CONTROLS, FULL, HIDDEN, MODEL, SETS, TABULAR, resampled
 from utils.handoff.atomic import ROOT, writing
 
 SUMMARY, PAGE = ROOT / "benchmarks" / "evidence.json", ROOT / "benchmarks" / "evidence.md"
@@ -81,7 +81,10 @@ def _case(found: list[dict[str, Any]]) -> dict[str, Any]:
         "kept": [
             [np.mean(one["new users"][k]) for k in ("given all their ratings", "trained on them")] for one in found
         ],
-        "three": _interval(_paired([one["new users"] for one in found], "given three likes", "popularity")),
+        "three": _interval(
+            resampled(np.subtract(one["new users"]["given three likes"], one["new users"]["popularity"]))
+            for one in found
+        ),
     }
     return {
         "about": [one["about"] for one in found],
@@ -118,17 +121,6 @@ def _pairs() -> list[tuple[str, str]]:
     pairs = [("ids", "user+movie bias ids"), ("ids", "user mean ids")]
     pairs += [(FULL, f"{MODEL} {control}") for control in CONTROLS]
     return pairs + [(hidden, f"{MODEL} {over}") for hidden in HIDDEN for over in (TABULAR, SETS[1])]
-
-
-def _paired(found: Sequence[Mapping[str, Numbers]], one: str, other: str) -> list[np.ndarray]:
-    """Return for each draw the mean difference over users, then that of 200 resamples of users."""
-    results = []
-    for draw in found:
-        difference = np.subtract(draw[one], draw[other])
-        generator = np.random.default_rng(0)
-        rows = generator.integers(0, len(difference), (200, len(difference)))
-        results.append(np.append(difference.mean(), difference[rows].mean(axis=1)))
-    return results
 
 
 def _shown(cell: Mapping[str, Any], digits: int = 3, sign: bool = False) -> str:

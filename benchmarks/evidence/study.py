@@ -13,7 +13,7 @@ from benchmarks.evidence.cases import Case
 from utils.handoff.atomic import writing
 from utils.handoff.hashing import lowest
 from utils.handoff.store import open_store
-from utils.metrics import ranking, significance
+from utils.metrics import bootstrap, ranking, significance
 from utils.model import frozen_table, list_model
 from utils.model.feature_sets import FeatureSet, parse
 from utils.model.training import launch
@@ -95,14 +95,15 @@ def _replicated(results: Results, seed: int) -> dict[str, dict[str, list[float]]
     return found
 
 
+def resampled(values: np.ndarray) -> list[float]:
+    """Return the mean of what each user has, then that of REPLICATES resamples of users (the same for every model)."""
+    drawn = bootstrap.resamples(len(values), REPLICATES, seed=0)
+    return [values.mean(), *(times @ values / len(values) for times in drawn)]
+
+
 def _means(one: Outcome) -> dict[str, list[float]]:
-    """Return by slice the mean NDCG@10, then that of resamples of users (the same for every model)."""
-    found = {}
-    for name, (users, values) in one.ndcg.items():
-        generator = np.random.default_rng(0)
-        drawn = [values[generator.integers(0, len(users), len(users))].mean() for _ in range(REPLICATES)]
-        found[name] = np.round([values.mean(), *drawn], 6).tolist() if len(users) else []
-    return found
+    """Return by slice the mean NDCG@10, then that of resamples of users."""
+    return {n: np.round(resampled(values), 6).tolist() if len(values) else [] for n, (_, values) in one.ndcg.items()}
 
 
 def _new_users(study: Study, features: FeatureSet) -> dict[str, list[float]]:

@@ -139,31 +139,6 @@ def test_refusals(scores: dict[str, list], message: str) -> None:
         significance.paired_differences(rated, arrays, replicates=0)
 
 
-# Means of what each user has
-
-
-def test_paired_means_by_hand() -> None:
-    users = np.array([3, 5, 8])
-    values = {"popularity": [(users, np.array([0.0, 0.5, 1.0]))], "ours": [(users, np.array([0.5, 0.5, 0.8]))]}
-    (row,) = significance.paired_means(values, "popularity").to_dict("records")
-    assert row["features"] == "ours" and row["n"] == 3 and row["seeds"] == 1
-    assert row["difference"] == pytest.approx(0.1) and row["low"] <= 0.1 <= row["high"]
-    assert row["low"] >= -0.2 and row["high"] <= 0.5, "a resampled mean lies between the least and the greatest"
-    values["text"] = [(users + 1, np.ones(3))]
-    with pytest.raises(EvaluationError, match="'text' has values of other users than 'popularity'"):
-        significance.paired_means(values, "popularity")
-
-
-def test_paired_means_sees_what_is_always_there_and_not_what_is_not() -> None:
-    generator = np.random.default_rng(0)
-    users, base = np.arange(300), generator.uniform(size=300)
-    better, noise = base + generator.normal(0.1, 0.2, 300), base + generator.normal(0, 0.2, 300)
-    values = {"ids": [(users, base)] * 2, "better": [(users, better)] * 2, "noise": [(users, noise)] * 2}
-    found = significance.paired_means(values, "ids").set_index("features")
-    assert found.loc["better", "low"] > 0 and found.loc["better", "p_holm"] < 0.05
-    assert found.loc["noise", "low"] < 0 < found.loc["noise", "high"]
-
-
 # Slices
 
 _THERE = dict.fromkeys(FLAGS.values(), [True] * 4) | {"has_poster": [True, True, True, False]}

@@ -9,7 +9,7 @@ from sklearn.linear_model import Ridge
 
 from utils.metrics import ranking
 from utils.model import list_model
-from utils.model.baselines import BaselineError, ease
+from utils.model.baselines import BaselineError, ease, gram
 from utils.model.list_model import DISLIKED, ListModel, Ratings
 
 DAY = 86_400
@@ -44,13 +44,13 @@ def test_ease_is_the_scaled_inverse_with_a_diagonal_of_zero() -> None:
     rated = tastes(rated=12, movies=12).matrix()
     inverse = np.linalg.inv(rated.toarray().T.astype(float) @ rated.toarray() + 50 * np.eye(12))
     wanted = np.eye(12) - inverse / np.diag(inverse)
-    assert ease(rated, 50) == pytest.approx(wanted, abs=1e-5)
-    assert not np.diag(ease(rated, 50)).any() and not np.diag(wanted).round(12).any()
+    assert ease(gram(rated), 50) == pytest.approx(wanted, abs=1e-5)
+    assert not np.diag(ease(gram(rated), 50)).any() and not np.diag(wanted).round(12).any()
     # Each column is the ridge regression of a movie's likes on those of all others.
     column = Ridge(alpha=50, fit_intercept=False).fit(rated.toarray()[:, 1:], rated.toarray()[:, 0]).coef_
-    assert ease(rated, 50)[1:, 0] == pytest.approx(column, abs=1e-4)
+    assert ease(gram(rated), 50)[1:, 0] == pytest.approx(column, abs=1e-4)
     with pytest.raises(BaselineError, match="EASE cannot invert the likes of 12 movies with a penalty of -500"):
-        ease(rated, -500)
+        ease(gram(rated), -500)
 
 
 def test_the_map_of_content_is_two_ridge_regressions() -> None:
@@ -133,7 +133,8 @@ def test_choices_come_from_their_grids_and_the_model_is_fitted_on_all() -> None:
     assert (whole.penalty, whole.trend, whole.blend) == (list_model.PENALTIES[1], 0.0, 1.0), "nothing held out"
     for one in (found, whole):
         assert np.array_equal(one.known, np.arange(30)), "the model returned knows what was held out"
-    plain = ease(train.matrix()[np.argsort(-np.diff(train.matrix().indptr), kind="stable")][:, :30], found.penalty)
+    ordered = train.matrix()[np.argsort(-np.diff(train.matrix().indptr), kind="stable")]
+    plain = ease(gram(ordered[:, :30]), found.penalty)
     assert found.weights == pytest.approx(plain, abs=1e-5)
 
 
@@ -148,7 +149,7 @@ def test_new_movies_stand_as_high_as_known_ones_allow(
     assert blend in (None, found.blend)
     rest = train.take(~(late | new))
     trial = replace(list_model.fit(rest, CONTENT, (np.zeros(len(rest.user), bool),) * 2, 1), trend=found.trend)
-    trial = replace(trial, weights=ease(rest.matrix()[:, trial.known], found.penalty))
+    trial = replace(trial, weights=ease(gram(rest.matrix()[:, trial.known]), found.penalty))
 
     def reached(blend: float) -> float:
         scores = replace(trial, blend=blend).scores(rest.matrix())

@@ -139,5 +139,5 @@ def test_what_a_set_says_of_a_movie(study: Study) -> None:
     assert np.array_equal(whole[:, :3], genres) and whole.shape == (30, 3 + width)
     assert np.array_equal(np.sort(whole[:, 3:], axis=1), np.sort(data.content.vectors[3:], axis=1))
     assert not np.array_equal(data.described(parse(f"{FULL}(shuffled)"), 1), whole)
-    assert np.array_equal(data.catalogue.positions(MOVIES + 2), MOVIES - 1)
+    assert np.array_equal(data.catalogue.codes["movieId_duplicate"], MOVIES + 2)
     assert (data.catalogue.codes["movieId"][COLD - 1] == 2).all()

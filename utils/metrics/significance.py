@@ -12,7 +12,7 @@ import pandas as pd
 
 from utils.handoff import parameters
 from utils.handoff.contract import FLAGS
-from utils.metrics.bootstrap import interval, p_value, resamples, two_way
+from utils.metrics.bootstrap import interval, p_value, two_way
 from utils.metrics.checks import EvaluationError, checked
 from utils.metrics.click import Pairs, Rated
 
@@ -78,35 +78,6 @@ def replicated_auc(
             total[1:] += [pairs.auc(of_user[user] * of_movie[movie]) for of_user, of_movie in drawn]
         averages[name] = total / len(of_seeds)
     return averages
-
-
-def paired_means(
-    values: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]],
-    against: str,
-    replicates: int = REPLICATES,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Return COLUMNS for a metric that each user has, such as NDCG@10: how much higher its mean is than ``against``'s.
-
-    ``values`` gives for each model one (users, value of each) a seed of training; the users must be the same
-    everywhere. Otherwise as in ``paired_differences``; n is the number of users. Raises EvaluationError as there.
-    """
-    parameters.whole("replicates", replicates)
-    _check_sets(values, against)
-    users = values[against][0][0]
-    for name, of_seeds in values.items():
-        if any(not np.array_equal(of_seed[0], users) for of_seed in of_seeds):
-            raise EvaluationError(f"{name!r} has values of other users than {against!r}: judge both on the same rows.")
-    means = {name: np.mean([of_seed[1] for of_seed in of_seeds], axis=0) for name, of_seeds in values.items()}
-    drawn = np.stack(list(resamples(len(users), replicates, seed))) / max(1, len(users))
-    rows = []
-    for name in [name for name in values if name != against]:
-        difference = means[name] - means[against]
-        replicated = drawn @ difference
-        low, high = interval(replicated)
-        row = {"features": name, "difference": difference.mean(), "low": low, "high": high, "p": p_value(replicated)}
-        rows.append(row | {"seeds": len(values[name]), "n": len(users)})
-    return _corrected(rows)
 
 
 def _corrected(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:

@@ -188,15 +188,20 @@ def item_neighbours(train: Ratings, neighbours: int) -> Neighbours:
     return Neighbours(likes, near)
 
 
-def ease(rated: sparse.csr_matrix, penalty: float) -> np.ndarray:
-    """Return B float32 [movies, movies] of zero diagonal: -P / diag(P), P the inverse of X'X + penalty."""
-    gram = np.asarray((rated.T @ rated).todense(), np.float32, order="F")
-    gram[np.diag_indices(len(gram))] += penalty
-    factor, failed = lapack.spotrf(gram, lower=1, overwrite_a=1)
+def gram(rated: sparse.csr_matrix) -> np.ndarray:
+    """Return X'X of X [users, movies], float32 [movies, movies]: all that ``ease`` reads of ratings."""
+    return np.asarray((rated.T @ rated).todense(), np.float32)
+
+
+def ease(products: np.ndarray, penalty: float) -> np.ndarray:
+    """Return B float32 [movies, movies] of zero diagonal: -P / diag(P), P the inverse of X'X + penalty (``gram``)."""
+    matrix = np.array(products, order="F")
+    matrix[np.diag_indices(len(matrix))] += penalty
+    factor, failed = lapack.spotrf(matrix, lower=1, overwrite_a=1)
     if not failed:
         inverse, failed = lapack.spotri(factor, lower=1, overwrite_c=1)
     if failed:
-        raise BaselineError(f"EASE cannot invert the likes of {len(gram):,} movies with a penalty of {penalty}.")
+        raise BaselineError(f"EASE cannot invert the likes of {len(matrix):,} movies with a penalty of {penalty}.")
     inverse = np.tril(inverse) + np.tril(inverse, -1).T
     weights = inverse / -np.diag(inverse)
     np.fill_diagonal(weights, 0)

@@ -8,6 +8,7 @@ estimate the same thing, whether the user likes the movie. ``blend`` puts them i
 known ones allow, by what came true of ratings that were held out.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from scipy import sparse
 
 from utils.handoff import hashing
 from utils.metrics import ranking
-from utils.model.baselines import BaselineError, ease
+from utils.model.baselines import BaselineError, ease, gram
 
 DISLIKED = 0.3
 """What a rating that is no like counts in X: to have watched a movie says something, too. Tried 0 and -0.3."""
@@ -37,9 +38,8 @@ LEAST_RATINGS, MOST_KNOWN = 5, 8_000
 """EASE knows the movies with so many ratings, at most MOST_KNOWN (B then takes 256 MB); all others count as new."""
 MOST_USERS = 50_000
 """Users that matrices are fitted on; more change little."""
-JUDGED = 2_500
-K = 10
-_TOP = 50
+JUDGED, K = 2_500, 10
+"""Most users whose lists are judged, as lists of all take users times movies; how long these lists are."""
 _SECONDS = 86_400
 
 
@@ -149,11 +149,11 @@ class Fitter:
         self.trial: ListModel | None = None
         if len(self._later.user) and self.rest.liked.any():
             half_life = max(HALF_LIVES, key=lambda one: self._later.ndcg(self.rest.recent(one)))
-            tried = [_without_content(self.rest, penalty, half_life) for penalty in PENALTIES]
-            best = max(tried, key=self._ndcg)
+            best = max(_without_content(self.rest, PENALTIES, half_life), key=self._ndcg)
             penalty, trend = best.penalty, max(TRENDS, key=lambda one: self._ndcg(replace(best, trend=one)))
             self.trial = replace(best, trend=trend)
-        self.model = replace(_without_content(train, penalty, half_life), trend=trend)
+        (model,) = _without_content(train, [penalty], half_life)
+        self.model = replace(model, trend=trend)
 
     def fit(self, content: np.ndarray) -> ListModel:
         """Return the model that knows ``content``, float32 [movies, f], of every movie; f may be 0."""
@@ -178,12 +178,14 @@ def ease_alone(train: Ratings, held: tuple[np.ndarray, np.ndarray], seed: int) -
     train, (late, new) = train.without_idle_users(), held
     rest, later = train.take(~(late | new) & train.liked), train.take(late & train.liked)
     asked = _Held.of(rest, later, seed)
-    plain = [replace(_without_content(rest, one, None), prior=0.0) for one in PENALTIES] if len(asked.user) else []
+    plain = [replace(one, prior=0.0) for one in _without_content(rest, PENALTIES, None)] if len(asked.user) else []
     best = max(plain, key=lambda one: asked.ndcg(one.scores(asked.rated))).penalty if plain else PENALTIES[1]
-    return replace(_without_content(train.take(train.liked), best, None), prior=0.0)
+    (model,) = _without_content(train.take(train.liked), [best], None)
+    return replace(model, prior=0.0)
 
 
-def _without_content(train: Ratings, penalty: float, half_life: float | None) -> ListModel:
+def _without_content(train: Ratings, penalties: Sequence[float], half_life: float | None) -> list[ListModel]:
+    """Return a model for each penalty: they share everything but ``weights``."""
     rated = train.matrix()
     counts = np.bincount(train.movie, minlength=train.n_movies)
     known = np.argsort(-counts, kind="stable")[: min(MOST_KNOWN, max(1, np.count_nonzero(counts >= LEAST_RATINGS)))]
@@ -191,7 +193,8 @@ def _without_content(train: Ratings, penalty: float, half_life: float | None) ->
     recent = train.recent(half_life)
     recent = (recent / max(recent.max(), 1e-12)).astype(np.float32)
     none = np.zeros((train.n_movies, 0), np.float32)
-    return ListModel(known, ease(_some(rated)[:, known], penalty), none, none.T, recent, penalty)
+    products = gram(_some(rated)[:, known])
+    return [ListModel(known, ease(products, one), none, none.T, recent, one) for one in penalties]
 
 
 def _with_content(model: ListModel, train: Ratings, content: np.ndarray) -> ListModel:

@@ -1,7 +1,7 @@
 """The PyTorch twin: a module built from the same ``Graph`` as the HugeCTR script, with HugeCTR's meaning.
 
-Initialisations and evaluation follow HugeCTR 25.03 (the optimiser: ``utils.model.adam``): embeddings U(-0.05, 0.05);
-InnerProduct W ~ N(0, sqrt(2 / (in + out)) / 0.87962566) and b ~ N(0, 1 / sqrt(out)); rows that
+Initialisations and evaluation follow HugeCTR 25.03 (the optimiser: ``utils.model.training.adam``): embeddings
+U(-0.05, 0.05); InnerProduct W ~ N(0, sqrt(2 / (in + out)) / 0.87962566) and b ~ N(0, 1 / sqrt(out)); rows that
 training never touched read as zero in evaluation.
 """
 

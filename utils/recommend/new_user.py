@@ -13,7 +13,7 @@ from scipy import sparse
 from scipy.special import expit
 
 from utils.handoff.parameters import ParameterError
-from utils.model.list_model import DISLIKED, ListModel
+from utils.model.list_model import ListModel, Ratings
 from utils.model.torch_model import Twin
 from utils.study.data import StudyData
 
@@ -28,8 +28,8 @@ def rated_row(data: StudyData, liked: Sequence[int], disliked: Sequence[int] = (
     Raises ParameterError for movies that are unknown or named twice.
     """
     places = _places(data, [*liked, *disliked])
-    values = np.repeat(np.array([1, DISLIKED], np.float32), [len(liked), len(disliked)])
-    return sparse.csr_matrix((values, (np.zeros(len(places), int), places)), shape=(1, len(data.catalogue)))
+    nobody, likes = np.zeros(len(places), np.int64), np.arange(len(places)) < len(liked)
+    return Ratings(nobody, places, likes, nobody, 1, len(data.catalogue)).matrix()
 
 
 def recommend(

@@ -39,13 +39,6 @@ class Catalogue:
         }
         return cls(movies["movieId"].to_numpy(), columns)
 
-    def positions(self, content_codes: np.ndarray) -> np.ndarray:
-        """Return the place in the catalogue of each content code, int64 [n]."""
-        own = self.codes["movieId_duplicate"]
-        place = np.empty(own.max() + 1, np.int64)
-        place[own] = np.arange(len(own))
-        return place[content_codes]
-
 
 def look_up(codes: Mapping[int, int], values: np.ndarray) -> np.ndarray:
     """Return the code of each of ``values`` int64 [n], OUT_OF_VOCABULARY for those without one."""

@@ -126,7 +126,7 @@ class StudyData:
         all, a genre at 0; the logit of a like's probability p changes by 1 / (p (1 - p)) for each unit of p.
         """
         train = self.splits["train"]
-        movie = self.catalogue.codes["movieId"][self.catalogue.positions(train.codes["movieId_duplicate"].numpy())]
+        movie = self.catalogue.codes["movieId"][self.places("train")[1]]
         user, label = train.codes["userId"].numpy(), train.label.numpy()
         if rows is not None:
             user, movie, label = user[rows], movie[rows], label[rows]

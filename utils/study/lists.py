@@ -10,13 +10,11 @@ import numpy as np
 from utils.handoff.hashing import lowest
 from utils.metrics import click, ranking
 from utils.model import list_model
+from utils.model.list_model import JUDGED, K
 from utils.model.torch_model import Twin
 from utils.model.training.fit import catalogue_scorer
 from utils.study.data import StudyData
 
-JUDGED = 2_500
-"""Most users whose lists are judged: the metrics are means over users, and lists of all take users times movies."""
-K = 10
 Scorer = Callable[[np.ndarray], np.ndarray]
 """Places of users int64 [m] to scores float32 [m, movies]."""
 

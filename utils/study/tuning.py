@@ -64,10 +64,11 @@ class Parts:
         known = np.isin(own["movieId_duplicate"], fitted)
         code = torch.from_numpy(np.where(known, own["movieId"], OUT_OF_VOCABULARY).astype(np.int32))
 
+        places = data.places("train")[1]
+
         def judged(rows: np.ndarray) -> Split:
             part = train.take(rows)
-            places = data.catalogue.positions(part.codes["movieId_duplicate"].numpy())
-            return Split(dict(part.codes) | {"movieId": code[places]}, part.label)
+            return Split(dict(part.codes) | {"movieId": code[places[rows]]}, part.label)
 
         return cls(train.take(kept), judged(warm), judged(cold), data.biases(kept))
 
