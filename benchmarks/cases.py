@@ -24,12 +24,11 @@ from sklearn.model_selection import train_test_split
 from benchmarks import generator
 from benchmarks.measure import Measured, timed
 from utils.features import feature_store
-from utils.handoff.atomic import writing
+from utils.handoff.atomic import ROOT, writing
 from utils.handoff.contract import LIKED
 from utils.handoff.store import open_store, read_parquet
 from utils.ratings import movielens, splits
 
-ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = Path(os.environ.get("MULTIMODAL_CACHE") or ROOT / "data" / ".cache")
 SEED, VALID, COLD = 42, 0.2, 0.05
 PARTS = ("train", "valid", "cold")

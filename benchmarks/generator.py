@@ -17,12 +17,12 @@ import pyarrow.parquet as pq
 from scipy.optimize import brentq
 from scipy.special import ndtri
 
-from utils.handoff.atomic import writing
+from utils.handoff.atomic import ROOT, writing
 from utils.handoff.store import group_rows
 from utils.handoff.vector_columns import vector_column
 
 NAME = "ml-25m-shaped"
-CACHE = Path(os.environ.get("SPEED_DATA") or Path(__file__).resolve().parents[1] / "data" / ".speed")
+CACHE = Path(os.environ.get("SPEED_DATA") or ROOT / "data" / ".speed")
 """Where all that is made is kept; set SPEED_DATA for another disk."""
 RATINGS, USERS, MOVIES, RATED = 25_000_000, 162_541, 62_423, 59_047
 FEWEST, LEAST, MEDIAN = 5_000, 20, 71

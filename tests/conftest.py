@@ -13,6 +13,7 @@ from utils.handoff.store import Store, open_store
 from utils.model.architectures import Inputs
 from utils.model.feature_sets import BLOCKS, CONTENT, parse
 from utils.model.frozen_table import content_columns
+from utils.model.training.fit import Split
 
 Open = Callable[..., Store]
 FULL = parse("+".join(BLOCKS))
@@ -29,7 +30,7 @@ def open_for(tmp_path: Path) -> Open:
     return opened
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """PyTorch on one thread: on a busy machine tiny operations on several take up to 40 times longer."""
     threads = torch.get_num_threads()
@@ -62,6 +63,11 @@ def encoded(inputs: Inputs) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture
+def split(encoded: dict[str, np.ndarray]) -> Split:
+    return Split.of(encoded)
+
+
+@pytest.fixture
 def frozen(inputs: Inputs) -> np.ndarray:
     """A frozen table float32 [content_rows, width] whose flags are ones."""
     width = max(stop for _, stop in inputs.content_columns.values())
@@ -70,7 +76,7 @@ def frozen(inputs: Inputs) -> np.ndarray:
     return table
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def ratings() -> pa.Table:
     """30 users with 8 ratings each of 12 movies (1 to 23, odd), as ``train`` has them, not sorted."""
     generator = np.random.default_rng(2)

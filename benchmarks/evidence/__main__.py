@@ -16,7 +16,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--only", default="", help="part of a case's name, such as ml-100k-random")
     parser.add_argument("--page", action="store_true", help="only write the page again, from evidence.json")
     asked = parser.parse_args(words)
-    os.environ["TQDM_DISABLE"] = os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
+    os.environ["TQDM_DISABLE"] = "1"
     started = time.monotonic()
 
     def say(text: str) -> None:

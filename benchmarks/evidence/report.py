@@ -76,7 +76,7 @@ def _case(found: list[dict[str, Any]]) -> dict[str, Any]:
     listed |= {f"{MODEL} {FULL}": f"{MODEL} {FULL}"}
     values = pd.concat([pd.DataFrame(one["metrics"]) for one in found])
     values.columns = ["model", "features", "slice", "metric", "value", "n"]
-    table = values.groupby(["model", "features", "slice", "metric"], sort=False).agg({"value": "mean", "n": "mean"})
+    table = values.groupby(["model", "features", "slice", "metric"], sort=False).mean()
     new = {
         "kept": [
             [np.mean(one["new users"][k]) for k in ("given all their ratings", "trained on them")] for one in found
@@ -110,9 +110,7 @@ def _case(found: list[dict[str, Any]]) -> dict[str, Any]:
         "above EASE": _difference(lists["warm"], f"lists {FULL}", "EASE ids"),
         "new users": new,
         "epochs": [one["epochs"] for one in found],
-        "table": [
-            [*key, round(row.value, 5), int(row.n)] for key, row in zip(table.index, table.itertuples(), strict=True)
-        ],
+        "table": [[*row.Index, round(row.value, 5), int(row.n)] for row in table.itertuples()],
     }
 
 
@@ -152,6 +150,7 @@ def paragraph(summary: Mapping[str, Any]) -> str:
 
 def page(summary: Mapping[str, Any], peers: Mapping[str, Any]) -> str:
     """Return the page in Markdown."""
+    random = [name for name in summary if "random" in name]
     lines = [
         "# What is content worth?",
         "",
@@ -164,11 +163,9 @@ def page(summary: Mapping[str, Any], peers: Mapping[str, Any]) -> str:
         "own plots and **stand-in posters**: a picture drawn from title and genres is expected to add nothing.",
         "",
     ]
-    for name, case in summary.items():
-        if "random" not in name:
-            continue
+    for name in random:
         lines += [f"**{name}**", "", "| content | cold AUC | warm AUC | cold lists, NDCG@10 |", "|---|---|---|---|"]
-        for kind, cells in case["worth"].items():
+        for kind, cells in summary[name]["worth"].items():
             shown = (_shown(cells[column], sign=True) for column in ("cold auc", "warm auc", "cold lists"))
             lines.append(f"| {kind} | {' | '.join(shown)} |")
         lines.append("")
@@ -178,7 +175,6 @@ def page(summary: Mapping[str, Any], peers: Mapping[str, Any]) -> str:
         "NDCG@10 among all movies (warm) and among the cold ones (cold); ties fall at random.",
         "",
     ]
-    random = [name for name in summary if "random" in name]
     titles = [f"{name.split(',')[0]}, {part}" for name in random for part in ("warm", "cold")]
     lines += [f"| model | {' | '.join(titles)} |", f"|---|{'---|' * len(titles)}"]
     for model in (*LISTS, *sorted({model for name in random for model in peers.get(name, {})})):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from benchmarks.evidence.cases import Case
 from utils.handoff.atomic import writing
@@ -74,7 +75,7 @@ def _about(case: Case, data: StudyData) -> dict[str, Any]:
     rows = {part: table.num_rows for part, table in data.raw.items()}
     cold = len(np.unique(data.raw["cold"]["movieId"].to_numpy()))
     about = {"dataset": case.dataset, "split": case.split, "draw": case.draw, "rows": rows, "cold movies": cold}
-    return about | {"movies": len(data.catalogue), "users": len(data.users), "judged": len(data.users)} | flags
+    return about | {"movies": len(data.catalogue), "users": len(data.users)} | flags
 
 
 def _values(outcomes: list[Outcome]) -> list[list[Any]]:
@@ -115,15 +116,12 @@ def _new_users(study: Study, features: FeatureSet) -> dict[str, list[float]]:
     enough = np.flatnonzero(np.bincount(ratings.user[ratings.liked], minlength=ratings.n_users) >= 5)
     chosen = np.sort(enough[lowest(NEW_USERS, seed, "new users", data.users[enough])])
     out = np.isin(ratings.user, chosen)
-    held = tuple(mask[~out] for mask in tuning.held_out(data, seed))
-    without = list_model.fit(ratings.take(~out), data.described(features, seed), (held[0], held[1]), seed)
+    late, cold = tuning.held_out(data, seed)
+    without = list_model.fit(ratings.take(~out), data.described(features, seed), (late[~out], cold[~out]), seed)
     known, rated = study.fit_lists(features, seed), ratings.matrix()[chosen]
     likes = np.flatnonzero(out & ratings.liked)
-    first = np.argsort(ratings.timestamp[likes], kind="stable")
-    nth = np.zeros(len(likes), int)
-    for user in np.unique(ratings.user[likes]):
-        mine = first[ratings.user[likes][first] == user]
-        nth[mine] = np.arange(len(mine))
+    likes = likes[np.argsort(ratings.timestamp[likes], kind="stable")]
+    nth = pd.Series(likes).groupby(ratings.user[likes]).cumcount().to_numpy()
     three = ratings.take(likes[nth < 3]).matrix()[chosen]
     user, movie = data.places("valid")
     asked = np.isin(user, chosen) & (data.splits["valid"].label.numpy() == 1)

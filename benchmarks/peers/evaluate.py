@@ -17,14 +17,14 @@ import pyarrow.parquet as pq
 from benchmarks.peers.models import PeerError, Task
 from benchmarks.peers.run import digest, read
 from utils.handoff import manifest
-from utils.handoff.atomic import writing
+from utils.handoff.atomic import ROOT, writing
 from utils.handoff.contract import LIKED
 from utils.metrics.click import REPLICATES, metrics_table, ranking_rows
 
 HELD_OUT = {"warm": "valid", "cold": "cold"}
 """Slice of the lists to the split with the likes they should find."""
 KEYS = ["model", "features", "seed", "slice"]
-OUT = Path(__file__).resolve().parents[1] / "peers.json"
+OUT = ROOT / "benchmarks" / "peers.json"
 
 
 def peer_rows(lists: Path, folder: Path, k: int = 10, replicates: int = REPLICATES) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.sparse import csr_matrix, eye, hstack
 
+from utils.handoff import vector_columns
 from utils.handoff.contract import LIKED
 
 Settings = Mapping[str, Any]
@@ -45,7 +46,7 @@ class Task:
     def of(cls, train: pa.Table, user_ids: np.ndarray, store: pa.Table) -> "Task":
         """``train`` has userId, movieId and rating, ``store`` the movieId, poster and text of all movies."""
         likes, movie_ids = train.filter(pc.field("rating") > LIKED), store["movieId"].to_numpy()
-        content = np.hstack([np.stack(store[name].to_numpy()) for name in ("poster", "text")]).astype(np.float32)
+        content = np.hstack([vector_columns.vectors(store[name]) for name in ("poster", "text")])
         order, counts = [], []
         for column, ids in (("userId", user_ids), ("movieId", movie_ids)):
             has_like = np.isin(ids, likes[column].to_numpy())

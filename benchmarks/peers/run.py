@@ -9,7 +9,6 @@ NDCG@10 on a tenth of the likes of train; ``valid`` and ``cold`` only say which 
 import argparse
 import contextlib
 import csv
-import hashlib
 import json
 import sys
 import time
@@ -24,7 +23,7 @@ import pyarrow.parquet as pq
 import torch
 
 from benchmarks.peers.models import PEERS, Peer, PeerError, Settings, Task, popularity
-from utils.handoff.atomic import writing
+from utils.handoff.atomic import sha256, writing
 from utils.handoff.contract import LIKED
 from utils.metrics.ranking import recall_ndcg, top_k
 
@@ -50,7 +49,7 @@ def read(folder: Path) -> tuple[Task, dict[str, pa.Table]]:
 
 def digest(folder: Path) -> str:
     """Return the sha256 of ``train.parquet``: lists made from one train must not be judged with another."""
-    return hashlib.sha256((folder / "train.parquet").read_bytes()).hexdigest()
+    return sha256(folder / "train.parquet")
 
 
 def score_table(task: Task, peer: Peer, settings: Settings, seed: int) -> np.ndarray:
@@ -97,11 +96,11 @@ def run_peer(
     try:
         tags["version"] = metadata.version(peer.package)
         settings, tags["tuning_ndcg@10"] = tune(peer, task, tables)
+        cold = np.isin(task.movie_ids, tables["cold"]["movieId"].to_numpy())
         for seed in seeds if peer.seeded else seeds[:1]:
             start = time.monotonic()
             scores = score_table(task, peer, settings, seed)
             seconds = round(time.monotonic() - start, 2)
-            cold = np.isin(task.movie_ids, tables["cold"]["movieId"].to_numpy())
             lists += tabulate(task, scores, cold, {"model": name, "features": peer.features, "seed": seed})
             rows.append(tags | {"seed": seed, "settings": json.dumps(settings), "seconds": seconds})
     # Foreign code may raise anything; its words belong in the table, and the other peers go on.

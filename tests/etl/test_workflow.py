@@ -31,15 +31,9 @@ MOST = 3
 
 
 @pytest.fixture(scope="module")
-def train() -> pd.DataFrame:
+def train(ratings: pa.Table) -> pd.DataFrame:
     """Ratings by users 1 to 30 of the odd movies up to 23: the others are unseen."""
-    generator = np.random.default_rng(2)
-    pairs = np.array([(user, 2 * movie + 1) for user in range(1, 31) for movie in generator.permutation(12)[:8]])
-    pairs = generator.permutation(pairs)
-    rating = (generator.integers(1, 11, len(pairs)) / 2).astype(np.float32)
-    return pd.DataFrame(
-        {"userId": pairs[:, 0], "movieId": pairs[:, 1], "rating": rating, "timestamp": np.arange(len(pairs))}
-    )
+    return ratings.to_pandas()
 
 
 @pytest.fixture(scope="module")

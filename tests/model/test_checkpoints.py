@@ -23,8 +23,7 @@ def store(open_for: Open) -> Store:
 
 
 @pytest.fixture
-def job(encoded: dict[str, np.ndarray], frozen: np.ndarray, inputs: Inputs) -> Job:
-    split = Split.of(encoded)
+def job(split: Split, frozen: np.ndarray, inputs: Inputs) -> Job:
     return Job(MODELS["multimodal"](inputs, FULL), split, split, frozen, inputs, Settings(1, 512, 0.01), seed=1)
 
 

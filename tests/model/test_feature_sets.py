@@ -72,8 +72,7 @@ def test_the_fullest_set_is_a_plain_one_where_there_is_any() -> None:
     assert feature_sets.fullest([shuffled]) == shuffled
 
 
-def test_posters_and_texts_are_judged_over_the_facts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feature_sets, "CONTENT", ("facts", "poster", "text"))
+def test_posters_and_texts_are_judged_over_the_facts() -> None:
     assert FeatureSet(("ids", "genres", "facts", "text")).judged == ["text"]
     assert FeatureSet(("ids", "facts")).judged == ["facts"]
     assert FeatureSet(("ids",)).judged == []
@@ -100,8 +99,7 @@ ROWS = np.arange(3, 403)
 
 
 @pytest.fixture
-def table(monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
-    monkeypatch.setattr(feature_sets, "CONTENT", ("facts", "poster", "text"))
+def table() -> np.ndarray:
     values = np.random.default_rng(0).normal(np.arange(10) - 4, np.linspace(0.1, 9, 10), (403, 10)).astype(np.float32)
     values[:, 7:] = np.random.default_rng(1).random((403, 3)) < 0.7
     return values

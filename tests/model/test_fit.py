@@ -22,11 +22,6 @@ SETTINGS = Settings(epochs=2, batch_size=64, learning_rate=0.01)
 
 
 @pytest.fixture
-def split(encoded: dict[str, np.ndarray]) -> Split:
-    return Split.of(encoded)
-
-
-@pytest.fixture
 def job(split: Split, frozen: np.ndarray, inputs: Inputs) -> Job:
     return Job(MODELS["multimodal"](inputs, FULL), split, split, frozen, inputs, SETTINGS, seed=1)
 

@@ -43,8 +43,7 @@ def test_sizes_that_do_not_fit(tmp_path: Path) -> None:
 
 
 @pytest.fixture(params=list(MODELS))
-def job(request: pytest.FixtureRequest, encoded: dict[str, np.ndarray], frozen: np.ndarray, inputs: Inputs) -> Job:
-    split = Split.of(encoded)
+def job(request: pytest.FixtureRequest, split: Split, frozen: np.ndarray, inputs: Inputs) -> Job:
     return Job(MODELS[request.param](inputs, FULL), split, split, frozen, inputs, Settings(1, 64, 0.01), 0)
 
 

@@ -57,9 +57,9 @@ def test_a_process_that_falls_silent_is_ended(tmp_path: Path, deaf: bool, monkey
 
 
 def test_two_processes_train_the_model_of_one(
-    store: Store, encoded: dict[str, np.ndarray], frozen: np.ndarray, inputs: Inputs, one_thread: None
+    store: Store, split: Split, frozen: np.ndarray, inputs: Inputs, one_thread: None
 ) -> None:
-    split, biases = Split.of(encoded), np.linspace(-1, 1, inputs.users).astype(np.float32)
+    biases = np.linspace(-1, 1, inputs.users).astype(np.float32)
     graph = MODELS["seed"](inputs, FULL)  # no dropout: the same numbers, up to rounding
     job = Job(graph, split, split, frozen, inputs, Settings(3, 100, 0.01), 5, start={"userId": biases})
     one = fit.fit(job)

@@ -21,11 +21,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 IDS, GENRES = SETS[:2]
 
 
-@pytest.fixture
-def split(encoded: dict[str, np.ndarray]) -> Split:
-    return Split.of(encoded)
-
-
 def first_twin(graph: Graph, split: Split, frozen: np.ndarray, inputs: Inputs, seed: int = 0) -> Twin:
     return Twin(graph, {"movieId_duplicate": torch.from_numpy(frozen)}, seen_codes(split, inputs), seed)
 

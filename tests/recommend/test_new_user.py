@@ -111,9 +111,8 @@ def test_the_vector_of_a_new_user_is_the_ridge_regression_of_their_ratings(study
 def test_movies_that_cannot_be_used(
     study: Study, lists: ListModel, liked: list[int], disliked: list[int], message: str
 ) -> None:
-    run = study.run("multimodal", FULL, 1).run
-    assert run is not None
+    twin = study.job("multimodal", FULL, 1).twin()
     with pytest.raises(ParameterError, match=message):
         new_user.recommend(study.data, lists, liked, disliked)
     with pytest.raises(ParameterError, match=message):
-        new_user.click_scores(study.data, run.twin, liked, disliked)
+        new_user.click_scores(study.data, twin, liked, disliked)

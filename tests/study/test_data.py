@@ -122,9 +122,8 @@ def test_what_is_hidden_is_flagged_and_no_other_movie_changes(study: Study) -> N
     kept = np.flatnonzero(table[:, flag] == 1)  # what was missing before is filled with what is left
     assert np.array_equal(table[kept, start:stop], data.content.vectors[kept, start:stop])
     assert len(np.unique(table[hidden, start:stop], axis=0)) == 1, "all hidden ones have the mean"
-    if "facts" in BLOCKS:
-        start, stop = data.content.columns["facts"]
-        assert np.array_equal(table[3:, start:stop], data.content.vectors[3:, start:stop])
+    start, stop = data.content.columns["facts"]
+    assert np.array_equal(table[3:, start:stop], data.content.vectors[3:, start:stop])
 
 
 def test_what_a_set_says_of_a_movie(study: Study) -> None:

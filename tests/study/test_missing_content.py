@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 
 from tests.conftest import FULL
+from tests.features.test_imputation import of_a_kind
 from utils.features import feature_store, imputation
 from utils.handoff.contract import BLOCKS, FLAGS
 from utils.handoff.vector_columns import vector_column, vectors
@@ -22,10 +23,7 @@ def made(strategy: str) -> pa.Table:
     parts = {}
     for number, block in enumerate(reversed(BLOCKS)):
         every, width = 4 + number, 12 - number
-        ids = MOVIES[MOVIES % every > 0]
-        kinds = np.random.default_rng(width).normal(size=(5, width))
-        rows = [1 + kinds[i % 5] + np.random.default_rng([width, i]).normal(0, 0.5, width) for i in ids.tolist()]
-        table = pa.table({"movieId": ids, "embedding": vector_column(np.array(rows))})
+        table = of_a_kind(MOVIES[MOVIES % every > 0], width, seed=width)
         parts[block] = feature_store.reduce(table, MOVIES, KNOWN, 6)
     return feature_store.table(
         MOVIES, imputation.fill({block: parts[block] for block in BLOCKS}, MOVIES, KNOWN, strategy)

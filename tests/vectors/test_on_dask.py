@@ -62,11 +62,6 @@ def two() -> Iterator[Any]:
         yield client
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return open_store(tmp_path, "toy", 42, "03-Feature-Extraction-Poster")
-
-
 def encode_toys(store: Store, client: Any, contents: dict[int, str], movies: int = 24) -> shards.Embeddings:
     encode = OnWorker(Toy, (str(store.folder / "log"),), run_toy, 7, SETTINGS)
     items = [Item(movie, str(movie), contents.get(movie, "")) for movie in range(1, movies + 1)]

@@ -10,16 +10,11 @@ from tests.places import CACHE
 from tests.vectors.tiny import draw, enriched_posters, tiny, tiny_tower
 from utils.content.images import decode
 from utils.handoff.parameters import ParameterError
-from utils.handoff.store import HandOffError, open_store
+from utils.handoff.store import HandOffError
 from utils.vectors import posters
 from utils.vectors.encoders import image
 
 __all__ = ["tiny"]
-
-
-@pytest.fixture
-def store(tmp_path):
-    return open_store(tmp_path, "toy", 42, "03-Feature-Extraction-Poster")
 
 
 def test_the_whole_poster_is_seen_up_to_its_edges(store):

@@ -9,7 +9,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.places import ROOT
-from utils.handoff.store import open_store
 from utils.vectors import shards
 from utils.vectors.shards import Failure, Item
 
@@ -32,11 +31,6 @@ class Toy:
 
 def items_of(contents, first=1):
     return [Item(first + i, f"key of {content}", content) for i, content in enumerate(contents)]
-
-
-@pytest.fixture
-def store(tmp_path):
-    return open_store(tmp_path, "toy", 42, "03-Feature-Extraction-Poster")
 
 
 def encode(store, items, toy, settings=SETTINGS, size=4):

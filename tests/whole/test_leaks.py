@@ -5,7 +5,6 @@ held-out ratings, after which all that is fitted must be the same, and on anothe
 """
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +40,7 @@ WESTERN = 8
 FULL, GENRES = parse("ids+genres+poster+text"), parse("ids+genres")
 PAIR = ["userId", "movieId"]
 EPOCHS = 6
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def planted_ratings() -> pd.DataFrame:
@@ -160,8 +160,7 @@ def train_changed(data_set: DataSet) -> DataSet:
 def fitted(data_set: DataSet) -> dict[str, Any]:
     """All that 05 and 06 fit on train or make of it, by name: tables, and what their metadata says of the fit."""
     store = data_set.store()
-    made = [name for name in ("train-hugectr", "rank-hugectr") if name in ARTEFACTS and store.path(name).exists()]
-    paths = [path for name in made for path in store.need(name).glob("*.parquet")]
+    paths = [*store.need("train-hugectr").glob("*.parquet")]
     paths += (store.need("workflow-hugectr") / "categories").glob("*.parquet")
     named = {f"{path.parent.name}/{path.name}": path for path in paths}
     found: dict[str, Any] = {name: pq.read_table(path, partitioning=None) for name, path in named.items()}
@@ -263,15 +262,6 @@ def test_a_held_out_movie_changes_no_other_row_and_fills_no_gap(data_set: DataSe
     gaps = np.isin(MOVIES, held_out) & (MOVIES % 5 == 0) & (MOVIES % 7 > 0)
     assert gaps.sum() > 2
     assert (rows(*known) != before)[gaps].any(axis=1).all(), "their posters come from movies of train"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread_in_fixtures() -> Iterator[None]:
-    """As ``one_thread``, for fixtures of the whole module that train."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def open_study(data_set: DataSet) -> Study:

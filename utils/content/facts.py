@@ -7,7 +7,6 @@ ever made up.
 
 import re
 import sqlite3
-import time
 from collections.abc import Sequence
 from contextlib import closing
 from functools import cached_property
@@ -21,11 +20,10 @@ from utils.content.own_facts import OwnFacts
 from utils.content.providers.base import Failed, Missing, NotGiven
 from utils.content.providers.wikidata import open_wikidata
 from utils.content.titles import TitleIndex
-from utils.fetching.answers import DAY, FILE, Answers, Client
+from utils.fetching.answers import FILE, Answers, Client, fresh_since
 from utils.fetching.archives import open_archive
 from utils.fetching.downloads import DownloadError, Wheel, fetch_wheel
 from utils.fetching.http import Http
-from utils.handoff import parameters
 from utils.handoff.contract import ARTEFACTS, FACT_LISTS, table_of
 from utils.handoff.parameters import ParameterError
 from utils.handoff.store import Store
@@ -76,7 +74,8 @@ class Packaged:
         """Return facts by IMDb id; by title and year where a movie has no id."""
         if self._failure is not None:
             return {movie.movieId: Failed(self._failure) for movie in movies}
-        by_title = self._titles.match(movie for movie in movies if movie.imdb is None)
+        nameless = [movie for movie in movies if movie.imdb is None]
+        by_title = self._titles.match(nameless) if nameless else {}
         return {movie.movieId: self._one(movie, movie.imdb or by_title.get(movie.movieId)) for movie in movies}
 
     @cached_property
@@ -124,7 +123,7 @@ def open_sources(
         return []
     names = [name.strip() for name in str(facts).split(",")]
     if not set(names) <= {"auto", "wikidata"}:
-        return [OwnFacts(_path(facts), [movie.movieId for movie in movies_of(movies)])]
+        return [OwnFacts(_path(facts), movies["movieId"].to_pylist())]
     if len(set(names)) != len(names):
         raise ParameterError(f"FACTS={facts!r} names a source twice. Name each once.")
     return [
@@ -142,8 +141,7 @@ def _path(facts: object) -> Path:
 
 
 def _wikidata(store: Store, requests_per_second: float, refresh_days: int | None) -> Source:
-    parameters.whole("REFRESH_DAYS", refresh_days, least=0, none=True)
-    before = 0.0 if refresh_days is None else time.time() - refresh_days * DAY
+    before = fresh_since(requests_per_second, refresh_days)
     return open_wikidata(
         Client("wikidata", Http(requests_per_second, connections=2), Answers(store.folder / FILE), before)
     )

@@ -16,6 +16,7 @@ from utils.content.movie import Facts, Movie
 from utils.content.providers.base import Missing, NotGiven
 from utils.content.providers.local import of_catalogue
 from utils.handoff.contract import FACT_LISTS
+from utils.handoff.store import unpacked_bytes
 from utils.ratings.columns import DataError, check_columns
 from utils.ratings.movie_table import SIZE_LIMIT, clean, csv_rows
 
@@ -70,7 +71,7 @@ def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         file = pq.ParquetFile(path)
         check_columns(path, file.schema_arrow.names, ("movieId",))
         _check_names(path, file.schema_arrow.names)
-        size = sum(file.metadata.row_group(number).total_byte_size for number in range(file.metadata.num_row_groups))
+        size = unpacked_bytes(file)
         if size > SIZE_LIMIT:
             raise DataError(f"{path} unpacks to {size:,} bytes, over the limit of {SIZE_LIMIT:,} for such a file.")
         yield from enumerate(file.read().to_pylist(), start=1)

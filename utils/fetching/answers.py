@@ -19,7 +19,9 @@ from typing import Any, TypeVar
 
 from utils.fetching.connections import Site
 from utils.fetching.http import FetchError, Http, Reply
+from utils.handoff import parameters
 from utils.handoff.atomic import DataFolderError
+from utils.handoff.parameters import ParameterError
 
 FILE = ".answers.sqlite"
 """Its name beside ``manifest.json``."""
@@ -112,6 +114,18 @@ class Answers:
             other = "May you write there? If the file is damaged, delete it: its answers are then fetched again."
             remedy = space if "full" in str(error) else other
             raise DataFolderError(f"{self.path} cannot be used ({error}). {remedy}") from error
+
+
+def fresh_since(requests_per_second: float, refresh_days: int | None) -> float:
+    """Check REQUESTS_PER_SECOND and REFRESH_DAYS; return from when on answers are fresh, in seconds since 1970.
+
+    Raises ParameterError.
+    """
+    rate = requests_per_second
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0.1 <= rate <= 1000:
+        raise ParameterError(f"REQUESTS_PER_SECOND={rate!r} must be a number of at least 0.1 and at most 1000.")
+    parameters.whole("REFRESH_DAYS", refresh_days, least=0, none=True)
+    return 0.0 if refresh_days is None else time.time() - refresh_days * DAY
 
 
 class Client:

@@ -154,10 +154,15 @@ def _check(path: Path, members: list[zipfile.ZipInfo]) -> None:
         seen.add(name)
 
 
+def lies_in(path: Path, folder: Path) -> bool:
+    """Say whether ``path``, all links followed, is below ``folder``."""
+    # realpath, because Path.resolve raises for links that run in a circle.
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
 def _file_of_folder(folder: Path, name: str, limit: int) -> Path:
     target = folder / name
-    # realpath, because Path.resolve raises for links that run in a circle.
-    if not Path(os.path.realpath(target)).is_relative_to(os.path.realpath(folder)):
+    if not lies_in(target, folder):
         raise ArchiveError(f"{target} is a symbolic link out of {folder}. Put the file itself there.")
     if not target.is_file():
         raise ArchiveError(f"{target} is a symbolic link to nothing. Put the file itself there.")

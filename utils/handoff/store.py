@@ -167,6 +167,11 @@ def group_rows(schema: pa.Schema) -> int:
     return max(1, min(1 << 20, GROUP // max(1, sum(vectors))))
 
 
+def unpacked_bytes(file: pq.ParquetFile) -> int:
+    """Return how many bytes a parquet file says that it unpacks to; nothing of it is read for that."""
+    return sum(file.metadata.row_group(number).total_byte_size for number in range(file.num_row_groups))
+
+
 def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
     """Return a parquet file, or some of its columns, read one row group after another.
 

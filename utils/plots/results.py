@@ -97,8 +97,8 @@ def ranking(summary: pd.DataFrame, slices: Sequence[str] = SLICES) -> Picture:
             axes.grid(False, axis="y")
             axes.tick_params(axis="y", length=0, labelsize=8.5)
             axes.set_xlabel(summary["metric"].iloc[0])
-            axes.set_title(_title(name, part["n"].max()).replace("n =", "users ="))
-        caption(figure, _note(summary, "lines").replace(" and movies", ""))
+            axes.set_title(_title(name, part["n"].max(), counted="users"))
+        caption(figure, _note(summary, "lines", over="users"))
     return figure
 
 
@@ -186,11 +186,11 @@ def _present(summary: pd.DataFrame, slices: Sequence[str]) -> list[str]:
     return [name for name in slices if (summary["slice"] == name).any()]
 
 
-def _title(name: str, n: float, wrapped: bool = False) -> str:
+def _title(name: str, n: float, wrapped: bool = False, counted: str = "n") -> str:
     of = f"{name} movies" if name in SLICES else name
-    return f"{of}{chr(10) if wrapped else ', '}n = {int(n):,}"
+    return f"{of}{chr(10) if wrapped else ', '}{counted} = {int(n):,}"
 
 
-def _note(summary: pd.DataFrame, drawn: str) -> str:
+def _note(summary: pd.DataFrame, drawn: str, over: str = "users and movies") -> str:
     split, seeds = summary["split"].iloc[0], int(summary["seeds"].min())
-    return f"{split} split · mean of {seeds} seed{'s'[: seeds > 1]} · {drawn}: 95% intervals over users and movies"
+    return f"{split} split · mean of {seeds} seed{'s'[: seeds > 1]} · {drawn}: 95% intervals over {over}"

@@ -163,7 +163,10 @@ def convert(source: Source) -> Converted:
     if source.archive is None:
         assert source.ratings is not None
         assert source.movies is not None
-        return _converted("own", source.movies, _own_movies(source.movies), source.ratings, _own_form(source.ratings))
+        path = source.movies
+        own = movie_table.read_parquet(path) if _is_parquet("MOVIES", path) else movie_table.read_csv(path)
+        form = None if _is_parquet("RATINGS", source.ratings) else rating_table.CSV
+        return _converted("own", path, own, source.ratings, form)
     with open_archive(source.archive) as archive:
         layout = _layout_of(archive)
         files = archive.take((layout.ratings, layout.movies), (layout.optional,) if layout.optional else ())
@@ -203,13 +206,7 @@ def _layout_of(archive: Archive) -> Layout:
     )
 
 
-def _own_form(path: Path) -> RatingFormat | None:
+def _is_parquet(name: str, path: Path) -> bool:
     if path.suffix.lower() not in (".csv", ".parquet"):
-        raise ParameterError(f"RATINGS={str(path)!r} must end in .csv or .parquet.")
-    return None if path.suffix.lower() == ".parquet" else rating_table.CSV
-
-
-def _own_movies(path: Path) -> Iterator[RawMovie]:
-    if path.suffix.lower() not in (".csv", ".parquet"):
-        raise ParameterError(f"MOVIES={str(path)!r} must end in .csv or .parquet.")
-    return movie_table.read_parquet(path) if path.suffix.lower() == ".parquet" else movie_table.read_csv(path)
+        raise ParameterError(f"{name}={str(path)!r} must end in .csv or .parquet.")
+    return path.suffix.lower() == ".parquet"

@@ -155,6 +155,8 @@ def run(step: Step, executed: Path, data: Path, root: Path = ROOT) -> None:
     A notebook that fails is kept as ``<name>.failed.ipynb``. Raises papermill's PapermillExecutionError.
     """
     executed.parent.mkdir(parents=True, exist_ok=True)
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     running = executed.with_name(f"{step.name}.running.ipynb")
     try:
         papermill.execute_notebook(
@@ -211,8 +213,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("parameters", nargs="*", metavar="KEY=VALUE")
     parser.add_argument("--params", default="", help='more of them in one string, as in make run PARAMS="K=V …"')
     options = parser.parse_args(arguments)
-    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
-    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     try:
         given = {}
         try:

@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 
 from utils.handoff.atomic import combined
 from utils.handoff.parameters import ParameterError
-from utils.handoff.store import sha256
+from utils.handoff.store import sha256, unpacked_bytes
 from utils.vectors.shards import Embeddings
 
 MAX_BYTES = 8 << 30
@@ -155,7 +155,7 @@ def _parquet(path: Path) -> Vectors:
         absent = [column for column in ("movieId", "embedding") if names.count(column) != 1]
         if absent:
             raise VectorFileError(f"there must be one column of each of {absent}; it has {names}. {LAYOUTS}")
-        _check_bytes(sum(file.metadata.row_group(at).total_byte_size for at in range(file.num_row_groups)), MAX_BYTES)
+        _check_bytes(unpacked_bytes(file), MAX_BYTES)
         table = file.read(columns=["movieId", "embedding"])
     ids, lists = table["movieId"], table["embedding"]
     kind = lists.type

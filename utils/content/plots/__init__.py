@@ -45,5 +45,6 @@ def plots_of(movies: Iterable[Movie]) -> dict[int, Plot]:
 
 
 def _is_namesake(movie: Movie) -> bool:
-    known = _NAMESAKES.get((spellings(movie.title)[0], movie.year or 0)) if spellings(movie.title) else None
+    name = "".join(spellings(movie.title)[:1])
+    known = _NAMESAKES.get((name, movie.year or 0))
     return movie.imdb is not None and known not in (None, movie.imdb)

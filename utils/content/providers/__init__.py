@@ -4,7 +4,6 @@ A new source is a module of its own with a class like ``base.Provider`` and an e
 hosts extends ``base.Online`` and takes ``opening.client(NAME)``.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,9 +18,8 @@ from utils.content.providers.offline import Offline
 from utils.content.providers.plots import Plots
 from utils.content.providers.tmdb import open_tmdb
 from utils.content.providers.wikipedia import open_wikipedia
-from utils.fetching.answers import DAY, FILE, Answers, Client
+from utils.fetching.answers import FILE, Answers, Client, fresh_since
 from utils.fetching.http import Http
-from utils.handoff import parameters
 from utils.handoff.parameters import ParameterError
 from utils.handoff.store import Store
 
@@ -92,12 +90,7 @@ def open_providers(
             )
     if len(set(names)) != len(names):
         raise ParameterError(f"ENRICHMENT={enrichment!r} names a provider twice. Name each once.")
-    rate = requests_per_second
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0.1 <= rate <= 1000:
-        raise ParameterError(f"REQUESTS_PER_SECOND={rate!r} must be a number of at least 0.1 and at most 1000.")
-    parameters.whole("REFRESH_DAYS", refresh_days, least=0, none=True)
-    refresh_before = 0.0 if refresh_days is None else time.time() - refresh_days * DAY
-    opening = Opening(
-        enrichment_dir, movies_of(movies), store, rate, accept_tmdb_terms, refresh_before, wikipedia_contact
-    )
+    before = fresh_since(requests_per_second, refresh_days)
+    asked = movies_of(movies)
+    opening = Opening(enrichment_dir, asked, store, requests_per_second, accept_tmdb_terms, before, wikipedia_contact)
     return [PROVIDERS[name](opening) for name in names]

@@ -6,7 +6,6 @@ checked.
 """
 
 import hashlib
-import os
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -19,7 +18,9 @@ import pyarrow.parquet as pq
 from utils.content import images
 from utils.content.movie import Movie
 from utils.content.providers.base import Picture, Provider, Refused, Synopsis, clean
+from utils.fetching.archives import lies_in
 from utils.handoff.parameters import ParameterError
+from utils.handoff.store import unpacked_bytes
 
 POSTER_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 """In order of preference where a movie has several files."""
@@ -70,14 +71,10 @@ class Local(Provider):
         path = self._posters.get(movie.movieId)
         if path is None:
             return None
-        if not self._inside(path):
+        if not lies_in(path, self.folder):
             raise Refused(f"{path.name} is a link that leaves {self.folder.name}/")
         data = images.read(path)
         return Picture(hashlib.sha256(data).hexdigest(), lambda: images.decode(data, target=size))
-
-    def _inside(self, path: Path) -> bool:
-        # realpath, because Path.resolve raises for links that run in a circle.
-        return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self.folder))
 
     @property
     def _label(self) -> str:
@@ -96,7 +93,7 @@ class Local(Provider):
         return next(iter(exact + found), None)
 
     def _read_synopses(self, path: Path, known: set[int]) -> dict[int, str]:
-        if not self._inside(path):
+        if not lies_in(path, self.folder):
             raise ParameterError(f"{path} is a link that leaves ENRICHMENT_DIR. Put the file itself there.")
         table = read_synopses(path)
         texts: dict[int, str | None] = {}
@@ -139,8 +136,7 @@ def read_synopses(path: Path) -> pa.Table:
     try:
         if path.suffix == ".parquet":
             file = pq.ParquetFile(path)
-            groups = (file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
-            _check(path, file.schema_arrow.names, sum(groups))
+            _check(path, file.schema_arrow.names, unpacked_bytes(file))
             return file.read(columns=list(_COLUMNS)).select(list(_COLUMNS)).cast(pa.schema(list(_COLUMNS.items())))
         _check(path, list(_COLUMNS), path.stat().st_size)
         # One thread, so that an error names the row; one block holds the longest synopsis.
