@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from utils.features.feature_store import Reduced
+from utils.features.reductions import AGAIN
 from utils.handoff.store import HandOffError
 
 SHIFT = 0.25
@@ -57,29 +58,28 @@ def check_drift(metadata: Mapping[str, Any], features: pa.Table, movie_ids: np.n
     ``metadata`` is what the store says of itself (``Store.metadata``). ``features`` must have movieId; the width of a
     block is checked where the block was read. A store without our metadata is checked for its movies only.
     """
-    again = "Run 05-Create-Feature-Store.ipynb again, and those after it."
     found = features["movieId"].to_numpy()
     distinct = np.unique(found)
     if len(distinct) < len(found):
-        raise HandOffError(f"feature_store.parquet has {len(found) - len(distinct):,} movieIds twice. {again}")
+        raise HandOffError(f"feature_store.parquet has {len(found) - len(distinct):,} movieIds twice. {AGAIN}")
     lacking, unknown = np.setdiff1d(movie_ids, distinct), np.setdiff1d(distinct, movie_ids)
     if len(lacking) or len(unknown):
         raise HandOffError(
             f"feature_store.parquet was made from another catalogue than movies_converted.parquet of "
             f"{len(movie_ids):,} movies: {_counted(lacking)} missing from it, {_counted(unknown)} unknown to the "
-            f"catalogue. {again}"
+            f"catalogue. {AGAIN}"
         )
     recorded = metadata.get("catalogue")
     if recorded is not None and recorded["sha256"] != fingerprint(found):
         raise HandOffError(
             f"feature_store.parquet holds {len(found):,} movies that are not the {recorded['movies']:,} it was written "
-            f"for: it was changed since. {again}"
+            f"for: it was changed since. {AGAIN}"
         )
     for name, reduction in metadata.get("reductions", {}).items():
         if name in features.column_names and features[name].type.list_size != reduction["width"]:
             raise HandOffError(
                 f"feature_store.parquet: {name} is {features[name].type.list_size} wide, but says that it is "
-                f"{reduction['width']}: it was changed since it was written. {again}"
+                f"{reduction['width']}: it was changed since it was written. {AGAIN}"
             )
 
 

@@ -73,7 +73,8 @@ class FactReduction:
         known = ~np.isnan(minutes)
         away = np.where(known, (minutes - self.runtime_mean) / self.runtime_deviation, 0)
         people = np.zeros((len(facts), self.people_width))
-        people[:, : len(self.components)] = PEOPLE_SCALE * _people(facts, self.people, self.weights) @ self.components.T
+        weighted = _weighted(_has(_everyone(facts), self.people), self.weights)
+        people[:, : len(self.components)] = PEOPLE_SCALE * weighted @ self.components.T
         parts = [
             _year_columns(_floats(facts["year"])),
             # A typing error must not outweigh everything else that is known of a movie.
@@ -107,10 +108,11 @@ def fit(facts: pa.Table, known_ids: np.ndarray, width: int) -> FactReduction:
     """
     in_train = np.isin(facts["movieId"].to_numpy(), known_ids)
     rows = facts.filter(pa.array(in_train)) if in_train.any() else facts
-    people = _frequent(_everyone(rows), SHARED)
-    count = np.asarray(_has(_everyone(rows), people).sum(axis=0)).ravel()
-    weights = np.log((1 + len(rows)) / (1 + count))
-    matrix = _people(rows, people, weights)
+    everyone = _everyone(rows)
+    people = _frequent(everyone, SHARED)
+    has = _has(everyone, people)
+    weights = np.log((1 + len(rows)) / (1 + np.asarray(has.sum(axis=0)).ravel()))
+    matrix = _weighted(has, weights)
     kept = min(width, *matrix.shape)
     components, explained = np.zeros((0, len(people))), np.zeros(0)
     if kept:
@@ -172,8 +174,8 @@ def _has(listed: Sequence[Sequence[str] | None], names: np.ndarray) -> csr_matri
     return csr_matrix((np.ones(len(found)), found, starts), (len(places), len(names)))
 
 
-def _people(facts: pa.Table, people: np.ndarray, weights: np.ndarray) -> csr_matrix:
-    """Return float64 [n, m], sparse: the weight of each person of each movie, rows scaled to length one."""
-    weighted = _has(_everyone(facts), people).multiply(weights).tocsr()
+def _weighted(has: csr_matrix, weights: np.ndarray) -> csr_matrix:
+    """Return ``has`` [n, m] with the weight of each person in place of its ones, rows scaled to length one."""
+    weighted = has.multiply(weights).tocsr()
     lengths = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1)).ravel())
     return csr_matrix(weighted.multiply((1 / np.where(lengths > 0, lengths, 1))[:, None]))

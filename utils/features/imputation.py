@@ -35,9 +35,8 @@ def fill(
     among ``known_ids``: adding another movie changes none. A neighbour is near by all other blocks together; one
     that the movie itself lacks says nothing.
     """
-    facts = {name: part for name, part in parts.items() if name == "facts"}
-    parts = {name: part for name, part in parts.items() if name not in facts}
-    filled = dict(facts)
+    filled = {name: part for name, part in parts.items() if name == "facts"}
+    parts = {name: part for name, part in parts.items() if name not in filled}
     complete = np.logical_and.reduce([part.present for part in parts.values()])
     donors = np.flatnonzero(complete & np.isin(movie_ids, known_ids))
     for name, part in parts.items():

@@ -22,7 +22,8 @@ Rows = np.ndarray | Stacked
 """Vectors, float32 [n, d], of which blocks of rows are copied."""
 BLOCK_ROWS = 4096
 """Rows in float64 at a time: 100 MB at 3,072 columns."""
-_AGAIN = "Run 05-Create-Feature-Store.ipynb again, and those after it."
+AGAIN = "Run 05-Create-Feature-Store.ipynb again, and those after it."
+"""What to do about a feature store that does not fit."""
 
 
 @dataclass(frozen=True)
@@ -96,16 +97,16 @@ def read(store: Store, metadata: Mapping[str, Any]) -> dict[str, Any]:
     path, described = store.need("reductions"), metadata.get("reductions", {})
     for block in BLOCKS:
         if block not in described:
-            raise HandOffError(f"feature_store.parquet does not say how its column {block} was made. {_AGAIN}")
+            raise HandOffError(f"feature_store.parquet does not say how its column {block} was made. {AGAIN}")
     try:
         with np.load(path, allow_pickle=False) as file:
             found = {block: _reduction(file, block) for block in BLOCKS}
     # NumPy raises TypeError where the file holds a lone array instead of an archive.
     except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        raise HandOffError(f"{path} is not a readable file of reductions ({error}). {_AGAIN}") from error
+        raise HandOffError(f"{path} is not a readable file of reductions ({error}). {AGAIN}") from error
     for block, reduction in found.items():
         if reduction.sha256() != described[block]["sha256"]:
-            raise HandOffError(f"{path} is not the file that {block} of the feature store was made with. {_AGAIN}")
+            raise HandOffError(f"{path} is not the file that {block} of the feature store was made with. {AGAIN}")
     return found
 
 

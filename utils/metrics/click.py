@@ -163,13 +163,14 @@ def evaluate(
     liked, score = checked(rated.label, score, rated.user)
     users, user = np.unique(rated.user, return_inverse=True)
     movies, movie = np.unique(rated.movie, return_inverse=True)
-    pairs, metrics = Pairs.of(liked, score), _by_user(user, liked, score, len(users), probabilities)
+    of_users = _user_auc(user, liked, score)
+    pairs, metrics = Pairs.of(liked, score), _by_user(user, liked, score, of_users, probabilities)
     values = {"auc": pairs.auc(np.ones(len(score), np.int64))} | metrics(np.ones(len(users), np.int64))
     replicated = [
         {"auc": pairs.auc(of_user[user] * of_movie[movie])} | metrics(of_user)
         for of_user, of_movie in two_way(len(users), len(movies), replicates, 0)
     ]
-    gauc_users = gauc(user, liked, score)[1]
+    gauc_users = np.count_nonzero(~np.isnan(of_users[0]))
     rows = []
     for name, value in values.items():
         bounds = interval([replicate[name] for replicate in replicated], centre=value if name == "ece" else None)
@@ -178,18 +179,18 @@ def evaluate(
 
 
 def _by_user(
-    code: np.ndarray, liked: np.ndarray, score: np.ndarray, users: int, probabilities: bool
+    code: np.ndarray, liked: np.ndarray, score: np.ndarray, of_users: tuple[np.ndarray, np.ndarray], probabilities: bool
 ) -> Callable[[np.ndarray], dict[str, float]]:
-    """Return gauc, logloss and ece as a function of how often each user is there, int64 [users]."""
-    within, rows = _user_auc(code, liked, score)
+    """Return gauc, logloss and ece as a function of how often each user is there; ``of_users`` is ``_user_auc``'s."""
+    within, rows = of_users
     used = ~np.isnan(within)
     won, impressions = np.where(used, within, 0) * rows, np.where(used, rows, 0)
     if not probabilities:
         return lambda counts: {"gauc": ratio(counts @ won, counts @ impressions)}
-    lost = np.bincount(code, _losses(liked, score), minlength=users)
+    lost = np.bincount(code, _losses(liked, score), minlength=len(rows))
     # The bins stay those of all rows, so that a resample only adds up what each user adds to each bin.
     cell = code * BINS + equal_count_bins(score, BINS)
-    excess = np.bincount(cell, score.astype(np.float64) - liked, minlength=users * BINS).reshape(users, BINS)
+    excess = np.bincount(cell, score.astype(np.float64) - liked, minlength=len(rows) * BINS).reshape(len(rows), BINS)
 
     def metrics(counts: np.ndarray) -> dict[str, float]:
         whole = counts @ rows

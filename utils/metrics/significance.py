@@ -51,7 +51,8 @@ def paired_differences(
         p = p_value(difference[1:])
         values = {"features": name, "difference": difference[0], "low": low, "high": high, "p": p}
         rows.append(values | {"seeds": len(scores[name]), "n": len(rated.label)})
-    return _corrected(rows)
+    corrected = holm([row["p"] for row in rows])
+    return pd.DataFrame([row | {"p_holm": p} for row, p in zip(rows, corrected, strict=True)], columns=list(COLUMNS))
 
 
 def replicated_auc(
@@ -78,11 +79,6 @@ def replicated_auc(
             total[1:] += [pairs.auc(of_user[user] * of_movie[movie]) for of_user, of_movie in drawn]
         averages[name] = total / len(of_seeds)
     return averages
-
-
-def _corrected(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    corrected = holm([row["p"] for row in rows])
-    return pd.DataFrame([row | {"p_holm": p} for row, p in zip(rows, corrected, strict=True)], columns=list(COLUMNS))
 
 
 def _check_sets(scores: Mapping[str, Sequence[Any]], against: str) -> None:

@@ -49,7 +49,7 @@ def check_template(template: object) -> None:
         )
 
 
-def compose_text(values: Mapping[str, str], template: str = "{synopsis}") -> str | None:
+def compose_text(values: Mapping[str, str], template: str = TEMPLATE) -> str | None:
     """Return the text that stands for a movie; None where it has no synopsis.
 
     ``values`` has a text for each of ``FIELDS`` that the template names, "" where nothing is known. Words
@@ -73,7 +73,7 @@ def encode_synopses(
     batch_size: int = 64,
     *,
     movies: pa.Table | None = None,
-    template: str = "{synopsis}",
+    template: str = TEMPLATE,
     client: Any = None,
     shard_size: int = SHARD_SIZE,
 ) -> Embeddings:
@@ -95,7 +95,7 @@ def encode_synopses(
     return replace(found, metadata=said).with_sources(enriched, "synopsis_source")
 
 
-def synopsis_items(enriched: pa.Table, movies: pa.Table | None = None, template: str = "{synopsis}") -> list[Item]:
+def synopsis_items(enriched: pa.Table, movies: pa.Table | None = None, template: str = TEMPLATE) -> list[Item]:
     """Return one item for each movie of ``enriched`` that has a synopsis; its content is the text of the template.
 
     Raises ParameterError for a template that cannot be used, HandOffError where ``movies`` lacks a movie.
