@@ -27,7 +27,7 @@ from utils.content.providers.offline import Offline
 from utils.content.providers.tmdb import MOST_DAYS
 from utils.fetching.answers import DAY, FILE, Answers
 from utils.handoff import manifest, parameters
-from utils.handoff.atomic import DataFolderError
+from utils.handoff.atomic import DataFolderError, make_folder
 from utils.handoff.contract import ARTEFACTS, table_of
 from utils.handoff.parameters import ParameterError
 from utils.handoff.store import Store
@@ -89,13 +89,7 @@ def enrich(
     """
     parameters.whole("MAX_MOVIES", max_movies, least=0, none=True)
     parameters.whole("WORKERS", workers)
-    folder = store.path("posters")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataFolderError(
-            f"Cannot make the folder {folder} ({error.strerror}). Remove what is in its place."
-        ) from error
+    folder = make_folder(store.path("posters"))
     empty = dict.fromkeys(ARTEFACTS["enriched"].columns or ())
     found = [_Found(movie, empty | {"movieId": movie.movieId}) for movie in movies_of(movies)]
     chosen = found[:max_movies]

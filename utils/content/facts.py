@@ -25,7 +25,7 @@ from utils.fetching.archives import open_archive
 from utils.fetching.downloads import DownloadError, Wheel, fetch_wheel
 from utils.fetching.http import Http
 from utils.handoff.contract import ARTEFACTS, FACT_LISTS, table_of
-from utils.handoff.parameters import ParameterError
+from utils.handoff.parameters import ParameterError, expanded
 from utils.handoff.store import Store
 
 WHEEL = Wheel("bokeh-sampledata", "2026.1", "f40331a40ca30c64a1c1471835aad9006b61b0d9731a3f649ee8cbbf48d3822f")
@@ -132,8 +132,9 @@ def open_sources(
 
 
 def _path(facts: object) -> Path:
-    if isinstance(facts, (str, Path)) and Path(facts).suffix.lower() in (".csv", ".parquet") and Path(facts).is_file():
-        return Path(facts)
+    given = expanded("FACTS", facts)
+    if given.suffix.lower() in (".csv", ".parquet") and given.is_file():
+        return given
     raise ParameterError(
         f'FACTS={str(facts)!r} is not a file. Give "auto", "wikidata", "auto,wikidata", None, or the path of a .csv or '
         ".parquet with movieId and any of directors, writers, cast, countries, languages, runtime and year."

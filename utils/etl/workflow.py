@@ -6,6 +6,7 @@ own dispatch.
 """
 
 import contextlib
+import glob
 import json
 import re
 import shutil
@@ -20,19 +21,21 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from utils.handoff import parameters
+from utils.handoff.atomic import explained
+from utils.handoff.contract import RESERVED
 from utils.handoff.hashing import drawn
 from utils.handoff.manifest import HandOffError
 from utils.handoff.store import Store
-from utils.machine.dask_cluster import check_scheduler
+from utils.machine.dask_cluster import check_scheduler, cluster
 
 CATEGORIES = ["userId", "movieId", "genres", "movieId_duplicate"]
 """Categorical columns of the encoded files, in the order of HugeCTR's slots."""
 LABEL = "rating"
 """Column of the label: float32, 1 where the rating is above LIKED, else 0."""
-RESERVED = 3
-"""NVTabular 23.08 keeps code 0 for padding, 1 for null, 2 for out of vocabulary; real ids follow."""
 OUT_OF_VOCABULARY = 2
 ROWS_PER_FILE = 2_000_000
+CATEGORY_FOLDER = ".categories"
+"""Where Categorify keeps its files, in the data folder, until the workflow is saved with a copy of them."""
 
 
 def check_parameters(dask_scheduler: object, part_size: object, movie_id_dropout: object) -> None:
@@ -51,6 +54,21 @@ def quiet() -> Iterator[None]:
         warnings.filterwarnings("ignore", message=".*dtype mappings did not load.*")
         warnings.filterwarnings("ignore", category=FutureWarning)
         yield
+
+
+@contextlib.contextmanager
+def working(store: Store, scheduler: str | None) -> Iterator[None]:
+    """Where NVTabular works: on the Dask cluster of ``scheduler``, quietly, with categories in the data folder.
+
+    Raises DataFolderError where these cannot be written.
+    """
+    with cluster(scheduler), quiet(), explained(store.folder / CATEGORY_FOLDER):
+        yield
+
+
+def files_of(path: Path) -> str:
+    """Return how a file is named to NVTabular's ``Dataset``, which takes every name for a pattern of several."""
+    return glob.escape(str(path))
 
 
 def drop_movie_ids(frame: Any, share: float, seed: int) -> Any:
@@ -83,7 +101,7 @@ def write_encoded(
         _write_empty(folder)
         return 0
     with quiet():
-        encoded = workflow.transform(Dataset(str(source), engine="parquet", part_size=part_size))
+        encoded = workflow.transform(Dataset(files_of(source), engine="parquet", part_size=part_size))
         if dropout:
             frames = encoded.to_ddf(), dropout, seed
             frame = dataframe.map_partitions(drop_movie_ids, *frames, align_dataframes=False)
@@ -173,9 +191,13 @@ def read_encoded(store: Store, name: str, most_genres: int) -> dict[str, np.ndar
     Genres are padded with code 0; they are int8 where that holds all codes (a quarter of the memory), else int32. Rows
     are in the order of ``_file_list.txt``. Memory holds one file at a time beside the result.
     """
-    folder = store.need(name)
-    listed = (folder / "_file_list.txt").read_text().split("\n")[1:]
-    paths = [store.folder / line for line in listed if line]
+    with store.reading(name) as folder:
+        return _read_encoded(folder, most_genres)
+
+
+def _read_encoded(folder: Path, most_genres: int) -> dict[str, np.ndarray]:
+    listed = (folder / "_file_list.txt").read_text().split()[1:]
+    paths = [folder / Path(line).name for line in listed]
     rows = [pq.read_metadata(path).num_rows for path in paths]
     columns = {name: np.empty(sum(rows), np.int32) for name in CATEGORIES if name != "genres"}
     columns |= {"genres": np.zeros((sum(rows), most_genres), np.int8), "label": np.empty(sum(rows), np.float32)}
@@ -197,8 +219,9 @@ def vocabulary(store: Store, column: str) -> dict[Any, int]:
 
     Source: NVTabular's category files, one row per code from RESERVED on.
     """
-    path = store.need("workflow-hugectr") / "categories" / f"unique.{column}.parquet"
-    values = pq.read_table(path, columns=[column], partitioning=None)[column].to_pylist()
+    with store.reading("workflow-hugectr") as folder:
+        path = folder / "categories" / f"unique.{column}.parquet"
+        values = pq.read_table(path, columns=[column], partitioning=None)[column].to_pylist()
     return {value: code for code, value in enumerate(values, start=RESERVED)}
 
 
@@ -224,4 +247,4 @@ def workflow_graph(workflow: Any) -> tuple[list[tuple[str, str, str]], list[tupl
 
 def forget_categories(store: Store) -> None:
     """Remove the scratch folder of Categorify: the saved workflow has a copy."""
-    shutil.rmtree(store.folder / ".categories", ignore_errors=True)
+    shutil.rmtree(store.folder / CATEGORY_FOLDER, ignore_errors=True)

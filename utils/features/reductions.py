@@ -5,7 +5,6 @@ These are not centred, so that an imputed mean is a vector like any other and no
 """
 
 import hashlib
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -94,16 +93,12 @@ def read(store: Store, metadata: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises HandOffError for a file that is missing, stale or damaged, or was left by another run of 05.
     """
-    path, described = store.need("reductions"), metadata.get("reductions", {})
+    described = metadata.get("reductions", {})
     for block in BLOCKS:
         if block not in described:
             raise HandOffError(f"feature_store.parquet does not say how its column {block} was made. {AGAIN}")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            found = {block: _reduction(file, block) for block in BLOCKS}
-    # NumPy raises TypeError where the file holds a lone array instead of an archive.
-    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        raise HandOffError(f"{path} is not a readable file of reductions ({error}). {AGAIN}") from error
+    with store.reading("reductions") as path, np.load(path, allow_pickle=False) as file:
+        found = {block: _reduction(file, block) for block in BLOCKS}
     for block, reduction in found.items():
         if reduction.sha256() != described[block]["sha256"]:
             raise HandOffError(f"{path} is not the file that {block} of the feature store was made with. {AGAIN}")

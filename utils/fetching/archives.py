@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from utils.handoff.atomic import DataFolderError, explained
+
 MEMBER_LIMIT = 4 << 30
 """Largest member that is unpacked, in bytes; ratings.csv of ml-32m, the largest data set, has 0.9 GB."""
 COUNT_LIMIT = 200_000
@@ -79,16 +81,28 @@ def open_archive(path: Path, member_limit: int = MEMBER_LIMIT) -> Iterator[Archi
         names = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file() or p.is_symlink())
         yield Archive(path, names, lambda name: _file_of_folder(path, name, member_limit))
         return
-    with open_zip(path) as opened, tempfile.TemporaryDirectory(prefix="movielens-") as scratch:
+    with open_zip(path) as opened, _scratch() as scratch:
         names = [member.filename for member in opened.infolist() if not member.is_dir()]
 
         @functools.cache
         def unpacked(name: str) -> Path:
-            target = Path(scratch) / f"{names.index(name)}-{PurePosixPath(name).name}"
-            extract(opened, name, target, member_limit)
+            target = scratch / f"{names.index(name)}-{PurePosixPath(name).name}"
+            with explained(target, "TMPDIR"):
+                extract(opened, name, target, member_limit)
             return target
 
         yield Archive(path, names, unpacked)
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[Path]:
+    """Yield a folder for unpacked files, which is removed on leaving."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="movielens-")
+    except OSError as error:  # Python tries them all, and says which; a full one is none.
+        raise DataFolderError(f"{error.strerror}. Free some space there, or set TMPDIR to another folder.") from error
+    with folder as name:
+        yield Path(name)
 
 
 @contextlib.contextmanager

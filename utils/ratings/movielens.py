@@ -14,7 +14,7 @@ import polars as pl
 from utils.fetching.archives import Archive, open_archive
 from utils.fetching.downloads import ChecksumError, DownloadError, Wheel, download, fetch_wheel
 from utils.handoff.likes import Likes
-from utils.handoff.parameters import ParameterError, fraction
+from utils.handoff.parameters import ParameterError, expanded, fraction
 from utils.ratings import movie_table, rating_table
 from utils.ratings.columns import DataError, check_given, said, which
 from utils.ratings.movie_table import RawMovie
@@ -112,15 +112,17 @@ def locate(
         raise ParameterError("RATINGS and MOVIES belong together: give both, or neither.")
     if archive is not None and ratings is not None:
         raise ParameterError("Give ARCHIVE, or RATINGS and MOVIES, not all of them: they are two sources.")
-    for name, value in (("ARCHIVE", archive), ("RATINGS", ratings), ("MOVIES", movies)):
-        if value is not None and not Path(value).exists():
-            raise ParameterError(f"{name}={str(value)!r} does not exist. Check the path; a relative one starts here.")
-    if ratings is not None and movies is not None:
-        source = Source(f"RATINGS={ratings}, MOVIES={movies}", ratings=Path(ratings), movies=Path(movies))
+    given = {"ARCHIVE": archive, "RATINGS": ratings, "MOVIES": movies}
+    paths = {name: expanded(name, value) for name, value in given.items() if value is not None}
+    for name, there in paths.items():
+        if not there.exists():
+            raise ParameterError(f"{name}={str(there)!r} does not exist. Check the path; a relative one starts here.")
+    if ratings is not None:
+        source = Source(f"RATINGS={ratings}, MOVIES={movies}", ratings=paths["RATINGS"], movies=paths["MOVIES"])
     elif archive is not None:
-        source = Source(f"ARCHIVE={archive}", archive=Path(archive))
+        source = Source(f"ARCHIVE={archive}", archive=paths["ARCHIVE"])
     elif dataset in DATASETS:
-        source = _fetched(dataset, DATASETS[dataset], Path(data_dir) / ".cache")
+        source = _fetched(dataset, DATASETS[dataset], expanded("DATA_DIR", data_dir) / ".cache")
     else:
         raise ParameterError(
             f"DATASET={dataset!r} is not one that can be fetched: {', '.join(DATASETS)}. Choose one of them, or give "

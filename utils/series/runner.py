@@ -16,7 +16,7 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from modulefinder import ModuleFinder
 from pathlib import Path
@@ -25,13 +25,13 @@ from typing import Any
 import nbformat
 import papermill
 import yaml
-from nbclient.exceptions import DeadKernelError
+from nbclient.exceptions import CellTimeoutError
 
 from utils.content.enrichment import left_to_do
-from utils.handoff import manifest
-from utils.handoff.atomic import ROOT, sha256
+from utils.handoff import lock, manifest
+from utils.handoff.atomic import ROOT, explained, make_folder, sha256
 from utils.handoff.contract import ARTEFACTS
-from utils.handoff.parameters import ParameterError, dataset_name
+from utils.handoff.parameters import ParameterError, dataset_name, expanded
 
 RECORD = "multimodal_run"
 """Key of our record in the metadata of an executed notebook."""
@@ -152,24 +152,26 @@ def is_done(step: Step, executed: Path, data: Path, root: Path = ROOT) -> bool:
 def run(step: Step, executed: Path, data: Path, root: Path = ROOT) -> None:
     """Execute one notebook; the result appears at ``executed`` when it is complete.
 
-    A notebook that fails is kept as ``<name>.failed.ipynb``. Raises papermill's PapermillExecutionError.
+    A notebook that fails is kept as ``<name>.failed.ipynb``. Raises papermill's PapermillExecutionError, and
+    RuntimeError or CellTimeoutError where its process is killed or does not answer.
     """
-    executed.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(executed.parent)
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     running = executed.with_name(f"{step.name}.running.ipynb")
     try:
-        papermill.execute_notebook(
-            str(step.path),
-            str(running),
-            dict(step.given),
-            cwd=str(root),
-            progress_bar=sys.stderr.isatty(),
-            request_save_on_cell_execute=False,
-            kernel_name="python3",
-            iopub_timeout=120,  # seconds; on a busy machine a cell's output may take longer than the default of 4
-            extra_arguments=["--log-level=40"],  # no notice about TCP from every kernel
-        )
+        with explained(running):
+            papermill.execute_notebook(
+                str(step.path),
+                str(running),
+                dict(step.given),
+                cwd=str(root),
+                progress_bar=sys.stderr.isatty(),
+                request_save_on_cell_execute=False,
+                kernel_name="python3",
+                iopub_timeout=120,  # seconds; on a busy machine a cell's output may take longer than the default of 4
+                extra_arguments=["--log-level=40"],  # no notice about TCP from every kernel
+            )
     except papermill.PapermillExecutionError:
         running.replace(executed.with_name(f"{step.name}.failed.ipynb"))
         raise
@@ -180,14 +182,22 @@ def run(step: Step, executed: Path, data: Path, root: Path = ROOT) -> None:
 
 
 def run_all(given: Mapping[str, Any], root: Path = ROOT, runs: Path | None = None) -> int:
-    """Run the notebooks that are not done yet, into ``runs``/DATASET; return how many were run."""
+    """Run the notebooks that are not done yet, into ``runs``/DATASET; return how many were run.
+
+    Raises HandOffError where another run is at work in the data folder, else as ``run``.
+    """
     steps = plan(given, root)
     dataset = given.get("DATASET", default_of(steps, "DATASET"))
     data_dir = given.get("DATA_DIR", default_of(steps, "DATA_DIR"))
     dataset_name(dataset)
-    if not isinstance(data_dir, str):
-        raise ParameterError(f"DATA_DIR={data_dir!r} must be the path of a folder, as text.")
-    data, done = root / data_dir / dataset, (runs or root / "runs") / dataset
+    data, done = root / expanded("DATA_DIR", data_dir) / dataset, (runs or root / "runs") / dataset
+    with lock.held_for_notebooks(make_folder(data), "make run"):
+        executed_count = _run_steps(steps, data, done, root)
+    print(f"Executed notebooks: {os.path.relpath(done, root)}/   Files: {os.path.relpath(data, root)}/", flush=True)
+    return executed_count
+
+
+def _run_steps(steps: Sequence[Step], data: Path, done: Path, root: Path) -> int:
     executed_count = 0
     for number, step in enumerate(steps, start=1):
         executed = done / step.path.name
@@ -201,7 +211,6 @@ def run_all(given: Mapping[str, Any], root: Path = ROOT, runs: Path | None = Non
         run(step, executed, data, root)
         executed_count += 1
         print(f"{label}: {time.monotonic() - started:.0f} s", flush=True)
-    print(f"Executed notebooks: {os.path.relpath(done, root)}/   Files: {os.path.relpath(data, root)}/", flush=True)
     return executed_count
 
 
@@ -227,13 +236,18 @@ def main(arguments: list[str] | None = None) -> int:
         run_all(given)
     except papermill.PapermillExecutionError as error:
         message = f"\nFAILED: {error.ename}: {error.evalue}\n(cell {error.exec_count} of the notebook above)"
-    except DeadKernelError:
-        message = (
-            "\nFAILED: the notebook's process was killed, most often because memory ran out. "
-            "Lower BATCH_SIZE or PART_SIZE, or free some memory, and run this again: it goes on where it stopped."
-        )
+    except CellTimeoutError:
+        message = "\nFAILED: the notebook's process stopped answering. Run this again: it goes on where it stopped."
     except (ParameterError, manifest.HandOffError, OSError) as error:
         message = f"FAILED: {error}"
+    except RuntimeError as error:  # DeadKernelError; while it starts jupyter_client raises no more than this.
+        if "Kernel" not in str(error):
+            raise
+        killed = "was killed, most often because memory ran out"
+        message = (
+            f"\nFAILED: the notebook's process {'did not start' if 'respond' in str(error) else killed}. "
+            "Lower BATCH_SIZE or PART_SIZE, or free some memory, and run this again: it goes on where it stopped."
+        )
     except KeyboardInterrupt:
         message = "\nStopped. Run this again: it goes on where it stopped."
     else:

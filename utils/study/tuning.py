@@ -16,7 +16,7 @@ import torch
 
 from utils.etl.workflow import OUT_OF_VOCABULARY
 from utils.handoff import parameters
-from utils.handoff.atomic import writing
+from utils.handoff.atomic import make_folder, writing
 from utils.handoff.hashing import drawn
 from utils.metrics.click import auc
 from utils.model.torch_model import Twin
@@ -99,7 +99,7 @@ def tune(job: Job, parts: Parts, tries: int, kept: Path) -> list[dict[str, Any]]
         best = history[int(np.nanargmax(reached)) if not np.isnan(reached).all() else -1]
         rows.append({"learning_rate": settings.learning_rate} | {name: best[name] for name in ("epoch", "tuning_auc")})
     rows.sort(key=lambda row: -np.nan_to_num(row["tuning_auc"], nan=-1))
-    kept.parent.mkdir(exist_ok=True)
+    make_folder(kept.parent)
     with writing(kept) as temporary:
         temporary.write_text(json.dumps(rows))
     return rows

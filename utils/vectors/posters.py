@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from PIL import Image
 
 from utils.content.images import MAX_PIXELS, ImageRefused, TooManyPixels, decode
 from utils.handoff.parameters import whole
-from utils.handoff.store import HandOffError, Store, sha256
+from utils.handoff.store import Store, sha256
 from utils.vectors.encoders.image import DEFAULT, ImageEncoder, forward, load_encoder
 from utils.vectors.on_dask import encode_with
 from utils.vectors.shards import SHARD_SIZE, Embeddings, Failure, Item, encode_in_shards
@@ -42,7 +42,7 @@ def encode_posters(
 
     The same, but for rounding, whatever ``batch_size``, ``shard_size`` (movies) and the workers of ``client`` (a
     Dask cluster; None for this process). Goes on where an earlier run stopped; call ``shards.clear`` when the result is
-    written. Raises HandOffError for a poster path that leaves the data folder, and as ``encode_in_shards``.
+    written. Raises as ``encode_in_shards``.
     """
     whole("BATCH_SIZE", batch_size)
     items = poster_items(store, enriched)
@@ -52,12 +52,10 @@ def encode_posters(
 
 
 def poster_items(store: Store, enriched: pa.Table) -> list[Item]:
-    """Return one item for each movie of ``enriched`` that has a poster; its content is the path of the file.
-
-    Raises HandOffError for a path that is absolute or leaves the data folder.
-    """
+    """Return one item for each movie of ``enriched`` that has a poster; its content is the path of the file."""
     rows = zip(enriched["movieId"].to_pylist(), enriched["poster_path"].to_pylist(), strict=True)
-    paths = {movie: _inside(store, movie, relative) for movie, relative in rows if relative is not None}
+    # Absolute, because a worker may have been started in another folder.
+    paths = {movie: store.folder.absolute() / relative for movie, relative in rows if relative is not None}
     with ThreadPoolExecutor(_workers()) as pool:
         keys = list(pool.map(_key, paths.values()))
     return [Item(movie, key, path) for (movie, path), key in zip(paths.items(), keys, strict=True)]
@@ -97,16 +95,6 @@ def read_pixels(
         return None if most < MAX_PIXELS else str(error)
     except ImageRefused as error:
         return str(error)
-
-
-def _inside(store: Store, movie: int, relative: str) -> Path:
-    path = PurePosixPath(relative)
-    if path.is_absolute() or ".." in path.parts or "\0" in relative or not path.parts:
-        raise HandOffError(
-            f"{store.path('enriched')}: movieId {movie} has the poster_path {relative!r}, which is not a file below "
-            f"{store.folder}. Run 02-Data-Enrichment.ipynb again."
-        )
-    return store.folder.absolute() / path
 
 
 def _key(path: Path) -> str:

@@ -29,7 +29,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from utils.handoff.atomic import combined
-from utils.handoff.parameters import ParameterError
+from utils.handoff.parameters import ParameterError, expanded
 from utils.handoff.store import sha256, unpacked_bytes
 from utils.vectors.shards import Embeddings
 
@@ -62,7 +62,7 @@ def read_vectors(path: str | Path, catalogue_ids: Iterable[int]) -> Embeddings:
     missing or in another layout, vectors that are not finite or of unequal width, a movie that comes twice,
     ids that are no movieIds, and a file without any movie of the catalogue.
     """
-    path = Path(path).expanduser()
+    path = expanded("PRECOMPUTED", path)
     catalogue = np.fromiter(catalogue_ids, "int64")
     try:
         ids, found = _checked(*_read(path), catalogue)
@@ -90,7 +90,7 @@ def read_vectors(path: str | Path, catalogue_ids: Iterable[int]) -> Embeddings:
 
 def files_of(path: str | Path) -> list[Path]:
     """Return all files that ``read_vectors`` reads for PRECOMPUTED=``path``: with a .npy the ids beside it, too."""
-    path = Path(path).expanduser()
+    path = expanded("PRECOMPUTED", path)
     if path.is_dir():
         return sorted(path.glob("*.json"))
     beside = [path.with_name(f"{path.stem}.ids.{kind}") for kind in ("npy", "txt")] if path.suffix == ".npy" else []

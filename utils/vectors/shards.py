@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
+from utils.handoff.atomic import make_folder
 from utils.handoff.parameters import whole
 from utils.handoff.store import DataFolderError, Store, writing
 from utils.handoff.vector_columns import vector_column, vectors
@@ -97,8 +98,7 @@ def encode_in_shards(
     if twice is not None:
         raise ValueError(f"{name}: movieId {twice} is there more than once. Each movie is encoded once.")
     # Absolute, because a worker may have been started in another folder.
-    folder, width = _folder(store, name).absolute(), int(settings["width"])
-    folder.mkdir(exist_ok=True)
+    folder, width = make_folder(_folder(store, name).absolute()), int(settings["width"])
     cut = [ordered[start : start + shard_size] for start in range(0, len(ordered), shard_size)]
     shards = {folder / f"{fingerprint(shard, settings)}.parquet": shard for shard in cut}
     finished = {path: found for path, shard in shards.items() if (found := read_shard(path, shard, width)) is not None}

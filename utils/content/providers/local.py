@@ -19,7 +19,7 @@ from utils.content import images
 from utils.content.movie import Movie
 from utils.content.providers.base import Picture, Provider, Refused, Synopsis, clean
 from utils.fetching.archives import lies_in
-from utils.handoff.parameters import ParameterError
+from utils.handoff.parameters import ParameterError, expanded
 from utils.handoff.store import unpacked_bytes
 
 POSTER_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
@@ -120,12 +120,13 @@ def open_local(folder: str | Path | None, movies: Sequence[Movie], output: Path)
             "ENRICHMENT_DIR=None, but ENRICHMENT names 'local'. Set ENRICHMENT_DIR to a folder that holds "
             "synopses.parquet or synopses.csv (columns movieId, synopsis) and/or posters/<movieId>.jpg, .png or .webp."
         )
-    if (Path(folder) / "posters").resolve() == output.resolve():
+    folder = expanded("ENRICHMENT_DIR", folder)
+    if (folder / "posters").resolve() == output.resolve():
         raise ParameterError(
             f"ENRICHMENT_DIR={str(folder)!r}: its posters/ is where this notebook writes. "
             "Move your files to another folder."
         )
-    return Local(Path(folder), [movie.movieId for movie in movies])
+    return Local(folder, [movie.movieId for movie in movies])
 
 
 def read_synopses(path: Path) -> pa.Table:

