@@ -25,7 +25,7 @@ from benchmarks import generator
 from benchmarks.measure import Measured, timed
 from utils.features import feature_store
 from utils.handoff.atomic import ROOT, writing
-from utils.handoff.contract import LIKED
+from utils.handoff.likes import STARS
 from utils.handoff.store import open_store, read_parquet
 from utils.ratings import movielens, splits
 
@@ -276,7 +276,7 @@ def notebook_06(catalogue: pa.Table, folder: Path) -> tuple[Any, str]:
 
     from utils.etl import workflow
 
-    names = {"nvt": nvtabular, "ops": nvtabular.ops, "Dataset": Dataset, "pd": pd, "LIKED": LIKED}
+    names = {"nvt": nvtabular, "ops": nvtabular.ops, "Dataset": Dataset, "pd": pd, "likes": STARS}
     names |= {"workflow": workflow, "catalogue": catalogue, "movie_ids": catalogue["movieId"].to_numpy()}
     names |= {"store": SimpleNamespace(folder=folder)}
     for cell in json.loads((ROOT / "06-ETL-with-NVTabular.ipynb").read_text())["cells"]:

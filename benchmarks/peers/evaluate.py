@@ -18,7 +18,7 @@ from benchmarks.peers.models import PeerError, Task
 from benchmarks.peers.run import digest, read
 from utils.handoff import manifest
 from utils.handoff.atomic import ROOT, writing
-from utils.handoff.contract import LIKED
+from utils.handoff.likes import STARS
 from utils.metrics.click import REPLICATES, metrics_table, ranking_rows
 
 HELD_OUT = {"warm": "valid", "cold": "cold"}
@@ -41,7 +41,7 @@ def peer_rows(lists: Path, folder: Path, k: int = 10, replicates: int = REPLICAT
     rows = []
     for values, part in table.to_pandas().groupby(KEYS, sort=False):
         tags = dict(zip(KEYS, values, strict=True))
-        likes = tables[HELD_OUT[tags["slice"]]].filter(pc.field("rating") > LIKED)
+        likes = tables[HELD_OUT[tags["slice"]]].filter(pc.field("rating") > STARS.above)
         matrix = list_matrix(task, pa.Table.from_pandas(part), f"{lists}, {tags}")
         tags |= {"trainer": "peer", "split": split}
         rows += ranking_rows(matrix, *task.positions(likes, folder), tags=tags, k=k, replicates=replicates)

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from scipy.sparse import csr_matrix, eye, hstack
 
 from utils.handoff import vector_columns
-from utils.handoff.contract import LIKED
+from utils.handoff.likes import STARS
 
 Settings = Mapping[str, Any]
 
@@ -45,7 +45,7 @@ class Task:
     @classmethod
     def of(cls, train: pa.Table, user_ids: np.ndarray, store: pa.Table) -> "Task":
         """``train`` has userId, movieId and rating, ``store`` the movieId, poster and text of all movies."""
-        likes, movie_ids = train.filter(pc.field("rating") > LIKED), store["movieId"].to_numpy()
+        likes, movie_ids = train.filter(pc.field("rating") > STARS.above), store["movieId"].to_numpy()
         content = np.hstack([vector_columns.vectors(store[name]) for name in ("poster", "text")])
         order, counts = [], []
         for column, ids in (("userId", user_ids), ("movieId", movie_ids)):
@@ -70,7 +70,7 @@ class Task:
 
     def likes(self) -> csr_matrix:
         """Return ones, float32 [users, movies]."""
-        rows, columns = self.user[self.rating > LIKED], self.movie[self.rating > LIKED]
+        rows, columns = self.user[self.rating > STARS.above], self.movie[self.rating > STARS.above]
         return csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), (self.users, self.movies))
 
 
@@ -89,7 +89,7 @@ def cornac(name: str, task: Task, settings: Settings, seed: int) -> np.ndarray:
     from cornac.data import Dataset, ImageModality
 
     model = getattr(importlib.import_module("cornac.models"), name)(**settings, seed=seed, verbose=False)
-    rows = (task.user < task.users) & (task.movie < task.movies) & ((task.rating > LIKED) | (name == "MF"))
+    rows = (task.user < task.users) & (task.movie < task.movies) & ((task.rating > STARS.above) | (name == "MF"))
     values = task.rating[rows] if name == "MF" else np.ones(rows.sum(), np.float32)
     names = [{number: number for number in range(size)} for size in (task.users, len(task.content))]
     data = Dataset(task.users, task.movies, *names, (task.user[rows], task.movie[rows], values), seed=seed)

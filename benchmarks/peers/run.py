@@ -24,7 +24,7 @@ import torch
 
 from benchmarks.peers.models import PEERS, Peer, PeerError, Settings, Task, popularity
 from utils.handoff.atomic import sha256, writing
-from utils.handoff.contract import LIKED
+from utils.handoff.likes import STARS
 from utils.metrics.ranking import recall_ndcg, top_k
 
 K, SEEDS, ASIDE = 20, (42, 43, 44), 0.1
@@ -43,7 +43,7 @@ def read(folder: Path) -> tuple[Task, dict[str, pa.Table]]:
     users = np.unique(np.concatenate([found[name]["userId"].to_numpy() for name in names[:3]]))
     task = Task.of(found["train"], users, found["feature_store"])
     if not task.movies:
-        raise PeerError(f"{folder}/train.parquet has no rating above {LIKED:g}: there is nothing to learn from.")
+        raise PeerError(f"{folder}/train.parquet has no rating above {STARS.above:g}: there is nothing to learn from.")
     return task, found
 
 
@@ -75,7 +75,7 @@ def tune(peer: Peer, task: Task, tables: Mapping[str, pa.Table]) -> tuple[Settin
     """Return the settings with the best NDCG@10 on likes taken out of train, and that NDCG@10."""
     if len(peer.choices) == 1:
         return peer.choices[0], None
-    likes = np.flatnonzero(task.rating > LIKED)
+    likes = np.flatnonzero(task.rating > STARS.above)
     aside = np.random.default_rng(0).choice(likes, max(1, round(ASIDE * len(likes))), replace=False)
     rest = np.delete(np.arange(len(task.rating)), aside)
     part = Task.of(tables["train"].take(rest), task.user_ids, tables["feature_store"])

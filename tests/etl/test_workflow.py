@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import Open
 from utils.etl import workflow
-from utils.handoff.contract import LIKED
+from utils.handoff.likes import STARS
 from utils.handoff.manifest import HandOffError
 from utils.handoff.parameters import ParameterError
 from utils.handoff.store import Store
@@ -47,7 +47,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory, train: pd.DataFrame) -> nvt
         genres = joined["genres"] >> ops.Categorify(out_path=scratch)
         vocabulary = {"movieId_duplicate": pd.Series(MOVIES)}
         content = ["movieId"] >> ops.Rename(postfix="_duplicate") >> ops.Categorify(vocabs=vocabulary, out_path=scratch)
-        label = ["rating"] >> ops.LambdaOp(lambda rating: (rating > LIKED).astype("float32"))
+        label = ["rating"] >> ops.LambdaOp(lambda rating: (rating > STARS.above).astype("float32"))
         fitted = nvt.Workflow(ids + genres + content + label)
         fitted.fit(Dataset(train))
     return fitted

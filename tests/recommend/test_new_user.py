@@ -11,7 +11,7 @@ from scipy.special import expit
 from tests.conftest import FULL, Open
 from tests.study import toy
 from tests.study.toy import MOVIES
-from utils.handoff.contract import LIKED
+from utils.handoff.likes import STARS
 from utils.handoff.parameters import ParameterError
 from utils.metrics.click import auc
 from utils.model.list_model import ListModel
@@ -36,7 +36,8 @@ def rated(study: Study, user: int) -> tuple[list[int], list[int]]:
     """What a user of train liked and disliked."""
     train = study.data.raw["train"].to_pandas()
     own = train[train["userId"] == user]
-    return own.loc[own["rating"] > LIKED, "movieId"].tolist(), own.loc[own["rating"] <= LIKED, "movieId"].tolist()
+    liked = own["rating"] > STARS.above
+    return own.loc[liked, "movieId"].tolist(), own.loc[~liked, "movieId"].tolist()
 
 
 def test_the_same_ratings_give_the_lists_of_the_user_who_has_them_in_train(study: Study, lists: ListModel) -> None:

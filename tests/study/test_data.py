@@ -6,7 +6,8 @@ import pytest
 
 from tests.conftest import FULL, SETS, Open
 from tests.study.toy import COLD, GENRES, MOVIES, NAMES, open_data, ratings, write
-from utils.handoff.contract import BLOCKS, LIKED
+from utils.handoff.contract import BLOCKS
+from utils.handoff.likes import STARS
 from utils.handoff.store import HandOffError
 from utils.metrics.click import auc
 from utils.model import baselines
@@ -66,9 +67,9 @@ def test_places_and_rated_rows_are_the_raw_ones(study: Study) -> None:
         assert np.array_equal(data.users[user], raw["userId"]) and np.array_equal(MOVIES[movie], raw["movieId"])
         judged = data.rated(part)
         assert np.array_equal(judged.movie, raw["movieId"]) and np.array_equal(judged.user, raw["userId"])
-        assert np.array_equal(judged.label == 1, raw["rating"].to_numpy() > LIKED)
+        assert np.array_equal(judged.label == 1, raw["rating"].to_numpy() > STARS.above)
     train = data.ratings()
-    assert np.array_equal(train.liked, data.raw["train"]["rating"].to_numpy() > LIKED)
+    assert np.array_equal(train.liked, data.raw["train"]["rating"].to_numpy() > STARS.above)
     assert (train.n_users, train.n_movies) == (20, 30)
 
 

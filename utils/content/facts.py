@@ -25,6 +25,7 @@ from utils.fetching.archives import open_archive
 from utils.fetching.downloads import DownloadError, Wheel, fetch_wheel
 from utils.fetching.http import Http
 from utils.handoff.contract import ARTEFACTS, FACT_LISTS, table_of
+from utils.handoff.original_ids import by_original
 from utils.handoff.parameters import ParameterError, expanded
 from utils.handoff.store import Store
 
@@ -123,7 +124,7 @@ def open_sources(
         return []
     names = [name.strip() for name in str(facts).split(",")]
     if not set(names) <= {"auto", "wikidata"}:
-        return [OwnFacts(_path(facts), movies["movieId"].to_pylist())]
+        return [OwnFacts(_path(facts), movies["movieId"].to_pylist(), by_original(movies))]
     if len(set(names)) != len(names):
         raise ParameterError(f"FACTS={facts!r} names a source twice. Name each once.")
     return [

@@ -17,6 +17,7 @@ class Movie:
     genres: tuple[str, ...]
     imdbId: str | None
     tmdbId: int | None
+    originalId: str | None = None
 
     @property
     def imdb(self) -> str | None:
@@ -40,11 +41,11 @@ class Facts:
 
 def movies_of(table: pa.Table) -> list[Movie]:
     """Return the rows of ``movies_converted`` as movies in ascending movieId."""
-    columns = ["movieId", "title", "year", "genres", "imdbId", "tmdbId"]
+    columns = ["movieId", "title", "year", "genres", "imdbId", "tmdbId", "originalId"]
     rows = zip(*(table.column(name).to_pylist() for name in columns), strict=True)
     movies = [
-        Movie(number, title or "", year, tuple(genres or ()), imdb, tmdb)
-        for number, title, year, genres, imdb, tmdb in rows
+        Movie(number, title or "", year, tuple(genres or ()), imdb, tmdb, original)
+        for number, title, year, genres, imdb, tmdb, original in rows
     ]
     return sorted(movies, key=lambda movie: movie.movieId)
 

@@ -5,6 +5,7 @@ used stops the run and names its row.
 """
 
 import math
+import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from utils.content.movie import Facts, Movie
 from utils.content.providers.base import Missing, NotGiven
 from utils.content.providers.local import of_catalogue
 from utils.handoff.contract import FACT_LISTS
+from utils.handoff.original_ids import movie_id
 from utils.handoff.store import unpacked_bytes
-from utils.ratings.columns import DataError, check_columns
-from utils.ratings.movie_table import SIZE_LIMIT, clean, csv_rows
+from utils.ratings.columns import DataError, which
+from utils.ratings.movie_table import LAST_YEAR, clean
+from utils.ratings.tables import SIZE_LIMIT, open_text, text_rows
 
 COLUMNS = ("movieId", *FACT_LISTS, "runtime", "year")
 MOST_NAMES, LONGEST_NAME = 1000, 200
@@ -30,23 +33,27 @@ class OwnFacts:
 
     name = "own"
 
-    def __init__(self, path: Path, movie_ids: Collection[int]) -> None:
-        """Read ``path``.
+    def __init__(self, path: Path, movie_ids: Collection[int], originals: Mapping[str, int]) -> None:
+        """Read ``path``, whose movieIds may be ``originals``.
 
         Raises DataError naming the row for a value that cannot be used, ParameterError where no movie is known.
         """
-        self._path = path
+        self._path, self._strangers = path, 0
         found: dict[int, Facts] = {}
         for row, values in _rows(path):
             where = f"{path}, row {row}"
-            movie = _whole(values["movieId"])
+            given = values["movieId"]
+            movie = movie_id(given.strip(), originals) if isinstance(given, str) else _whole(given)
+            if movie is None and isinstance(given, str) and originals:
+                self._strangers += 1
+                continue
             if movie is None or movie < 0:
-                raise DataError(f"{where}: movieId {values['movieId']!r} is not a whole number of 0 or more. Mend it.")
+                raise DataError(f"{where}: movieId {given!r} is not a whole number of 0 or more. Mend it.")
             if movie in found:
                 raise DataError(f"{where}: movieId {movie} is there twice. Remove one of the two.")
             found[movie] = _facts(where, values)
         self._facts = of_catalogue(found, set(movie_ids), str(path))
-        self._strangers = len(found) - len(self._facts)
+        self._strangers += len(found) - len(self._facts)
 
     def describe(self) -> str:
         """Return how many movies the table knows."""
@@ -63,13 +70,15 @@ class OwnFacts:
 def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Yield (row, values by column): of a csv the line and texts, of parquet numbers, texts and lists."""
     if path.suffix.lower() == ".csv":
-        for line, values in csv_rows(path, ("movieId",)):
-            _check_names(path, list(values))
-            yield line, values
+        with tempfile.TemporaryDirectory() as scratch:
+            table = open_text(path, Path(scratch))
+            which(path, list(table.columns), ("movieId",), (), {})
+            _check_names(path, table.columns)
+            yield from text_rows(path, table)
         return
     try:
         file = pq.ParquetFile(path)
-        check_columns(path, file.schema_arrow.names, ("movieId",))
+        which(path, file.schema_arrow.names, ("movieId",), (), {})
         _check_names(path, file.schema_arrow.names)
         size = unpacked_bytes(file)
         if size > SIZE_LIMIT:
@@ -91,7 +100,7 @@ def _facts(where: str, values: Mapping[str, Any]) -> Facts:
         raise DataError(
             f"{where}: runtime {values['runtime']!r} is not a number of minutes. Mend it, or leave it empty."
         )
-    if year is not None and not (year.is_integer() and 1800 <= year <= 2200):
+    if year is not None and not (year and year.is_integer() and -LAST_YEAR <= year <= LAST_YEAR):
         raise DataError(f"{where}: year {values['year']!r} is not a year. Mend it, or leave it empty.")
     return Facts(names, runtime, None if year is None else int(year), "own")
 
@@ -120,6 +129,4 @@ def _number(value: object) -> float | None:
 
 
 def _whole(value: object) -> int | None:
-    if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() and len(value) < 19:
-        return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-VERSION = 2
+VERSION = 3
 """Version of the schemas below; raise it when a column changes, and older files are refused."""
 VECTOR = "fixed_size_list<float32>[d]"
 """Stands in a schema for a vector column of any width d."""
@@ -25,8 +25,6 @@ FLAGS = {block: f"has_{block}" for block in BLOCKS}
 PEOPLE = ("directors", "writers", "cast")
 FACT_LISTS = (*PEOPLE, "countries", "languages")
 """The columns of ``movie_facts`` that hold names."""
-LIKED = 3.0
-"""A rating above this is a like."""
 RESERVED = 3
 """NVTabular 23.08 keeps code 0 for padding, 1 for null, 2 for out of vocabulary; real ids follow."""
 _MOST = float(np.finfo(np.float32).max)
@@ -48,7 +46,7 @@ class Rule:
 
 _NULL = Rule(null=True)
 RULES = {
-    "rating": Rule(low=-1e6, high=1e6),
+    "rating": Rule(low=-1e9, high=1e9),  # of implicit feedback a count
     "label": Rule(low=0, high=1),
     "rank": Rule(low=1),
     "code": Rule(low=0, codes=True),
@@ -57,7 +55,11 @@ RULES = {
     # Of a file below the data folder.
     "poster_path": Rule(null=True, pattern=r"(?!/)(?!(?:.*/)?\.\.(?:/|$))[^\0]+"),
 } | dict.fromkeys(
-    ("year", "imdbId", "tmdbId", "synopsis", "synopsis_source", "poster_source", "source", "provider", "detail"), _NULL
+    (
+        *("year", "imdbId", "tmdbId", "synopsis", "synopsis_source", "poster_source", "source", "provider", "detail"),
+        *("originalId", "originalUserId", "originalMovieId"),
+    ),
+    _NULL,
 )
 """By the name of a column, which means the same in every file. A column without a rule has no nulls."""
 
@@ -81,7 +83,10 @@ class Artefact:
 _INT64, _FLOAT32, _TEXT = pa.int64(), pa.float32(), pa.string()
 _RATINGS = {"userId": _INT64, "movieId": _INT64, "rating": _FLOAT32, "timestamp": _INT64}
 _EMBEDDINGS = {"movieId": _INT64, "embedding": VECTOR}
-_PREDICTIONS = {"userId": _INT64, "movieId": _INT64, "rating": _FLOAT32, "label": _FLOAT32, "score": _FLOAT32}
+_ORIGINALS = {"originalUserId": _TEXT, "originalMovieId": _TEXT}
+_PREDICTIONS = {
+    "userId": _INT64, "movieId": _INT64, "rating": _FLOAT32, "label": _FLOAT32, "score": _FLOAT32, **_ORIGINALS,
+}  # fmt: skip
 _OWN, _CONTENT = "RATINGS and MOVIES of 01", "ENRICHMENT_DIR of 02"
 _01 = "01-Download-Convert"
 _02 = "02-Data-Enrichment"
@@ -97,7 +102,7 @@ ARTEFACTS: dict[str, Artefact] = {
         _01,
         {
             "movieId": _INT64, "title": _TEXT, "year": pa.int16(), "genres": pa.list_(_TEXT),
-            "imdbId": _TEXT, "tmdbId": _INT64,
+            "imdbId": _TEXT, "tmdbId": _INT64, "originalId": _TEXT,
         },
         movies="once",
         own=_OWN,
@@ -105,6 +110,7 @@ ARTEFACTS: dict[str, Artefact] = {
     "train": Artefact("train.parquet", _01, _RATINGS, movies="known", own=_OWN),
     "valid": Artefact("valid.parquet", _01, _RATINGS, movies="known", own=_OWN),
     "cold": Artefact("cold.parquet", _01, _RATINGS, movies="known", own=_OWN),
+    "users": Artefact("users.parquet", _01, {"userId": _INT64, "originalId": _TEXT}, own=_OWN),
     # The raw columns of the source as text come first, whatever their names.
     "rejected": Artefact("rejected.parquet", _01, {"row": _INT64, "reason": _TEXT}),
     "enriched": Artefact(
@@ -170,7 +176,7 @@ ARTEFACTS: dict[str, Artefact] = {
     "recommendations": Artefact(
         "recommendations.parquet",
         _07,
-        {"userId": _INT64, "rank": pa.int32(), "movieId": _INT64, "score": _FLOAT32},
+        {"userId": _INT64, "rank": pa.int32(), "movieId": _INT64, "score": _FLOAT32, **_ORIGINALS},
         movies="known",
     ),
 }  # fmt: skip

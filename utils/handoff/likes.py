@@ -1,4 +1,4 @@
-"""What counts as a like: decided once, in 01, and carried in the metadata of ``train.parquet`` for everyone after it."""
+"""What counts as a like: decided once, in 01, and carried in the metadata of ``train.parquet`` to all who ask."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from utils.handoff.manifest import HandOffError
 from utils.handoff.store import Store
 
 
@@ -40,5 +41,9 @@ STARS = Likes()
 
 
 def likes_of(store: Store) -> Likes:
-    """Return what 01 found to be a like."""
-    return Likes(**store.metadata("train").get("likes", {}))
+    """Return what 01 found to be a like. Raises HandOffError where that is of another shape."""
+    said = store.metadata("train").get("likes", {})
+    try:
+        return Likes(**said)
+    except TypeError as error:
+        raise HandOffError(f"{store.path('train')} does not say what a like is ({error}). Run 01 again.") from error

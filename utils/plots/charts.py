@@ -15,26 +15,37 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from utils.plots.style import COLOURS, HEIGHT, INK, Picture, caption, empty, one_row, printable, style
 
+BARS = 30
+COLOURED = (COLOURS[0], "#b9bec6")
+"""Of likes and of the rest."""
+
 
 def _plain(axis: Any) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
 
 
-def rating_histogram(ratings: np.ndarray) -> Picture:
-    """Draw the share of each rating value, likes (rating > 3) coloured. ``ratings`` [n] of 0.5 to 5."""
+def rating_histogram(ratings: np.ndarray, liked: float = 3.0) -> Picture:
+    """Draw the share of each value of ``ratings`` [n], likes (above ``liked``) coloured; of many values in 30 steps."""
     with style():
         figure, (axes,) = one_row()
         values, counts = np.unique(np.asarray(ratings, np.float64), return_counts=True)
         if not counts.size:
             empty(axes, "no ratings")
             return figure
-        share, liked = counts / counts.sum() * 100, values > 3
+        share = counts[values > liked].sum() / counts.sum()
+        ticks = values if len(values) <= BARS else None
+        if ticks is None:  # Plays, or points on a line: as many bars as can be told apart, the last for all above.
+            edges = np.linspace(values[0], np.quantile(ratings, 0.99), BARS + 1)
+            place = np.clip(np.searchsorted(edges, values, "right") - 1, 0, BARS - 1)
+            values, counts = edges[:-1], np.bincount(place, counts, BARS).astype(np.int64)
         step = np.diff(values).min() if len(values) > 1 else 1
-        bars = axes.bar(values, share, 0.85 * step, color=np.where(liked, COLOURS[0], "#b9bec6"))
-        axes.bar_label(bars, [f"{s:.0f}%" for s in share], color=INK, fontsize=8)
-        axes.set(xlabel="rating", ylabel="share of ratings, %", xticks=values)
+        bars = axes.bar(values, counts / counts.sum() * 100, 0.85 * step, color=np.where(values > liked, *COLOURED))
+        if ticks is not None:
+            axes.bar_label(bars, [f"{count / counts.sum():.0%}" for count in counts], color=INK, fontsize=8)
+            axes.set(xticks=ticks)
+        axes.set(xlabel="rating", ylabel="share of ratings, %")
         axes.grid(False, axis="x")
-        axes.set_title(f"{counts.sum():,} ratings, {share[liked].sum():.0f}% liked (blue: above 3, the label 1)")
+        axes.set_title(f"{counts.sum():,} ratings, {share:.0%} liked (blue: above {liked:g}, the label 1)")
     return figure
 
 
@@ -69,6 +80,9 @@ def activity_over_time(timestamps: np.ndarray, bins: int = 60) -> Picture:
         figure, (axes,) = one_row(height=2.4)
         if not len(timestamps):
             empty(axes, "no ratings")
+            return figure
+        if not np.any(timestamps):
+            empty(axes, "the ratings have no times")
             return figure
         counts, edges = np.histogram(np.asarray(timestamps, np.int64), bins)
         days = edges.astype("datetime64[s]")

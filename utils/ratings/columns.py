@@ -27,6 +27,7 @@ USUAL = {
     "yearpublished releasedate published publicationdate",
     "imdbId": "imdbid imdb tconst",
     "tmdbId": "tmdbid tmdb",
+    "synopsis": "synopsis description plot overview summary text blurb about",
 }
 """Names that other data sets give to our columns, in the order in which they are looked for, without case and marks."""
 

@@ -43,7 +43,7 @@ _WHOLE = re.compile(r"[0-9]{1,18}")
 _IMDB = re.compile(r"tt[0-9]{7,10}")
 # A year alone, "2009-", "1995-10-30", "30.10.1995" or "Oct 30, 1995".
 _DATED = re.compile(r"(-?\d{1,4})(?:\.0+)?|(\d{4})\s*[-\u2013/.].*|.*[-/. ,](\d{4})")
-_LAST_YEAR = 2200
+LAST_YEAR = 2200
 _EMPTY = {"", "nan", "null", "none", "\\n", "<na>"}
 """What stands where nothing is known; anything else that is no year is counted."""
 # Unicode's category Cc, which never changes. Asking unicodedata for each character is slow.
@@ -107,7 +107,7 @@ def year_of(text: str) -> int | None:
     """Return the year that a text names, -9999 to 2200 and not 0; None where it names none."""
     found = _DATED.fullmatch(text.strip())
     year = int(next(group for group in found.groups() if group)) if found else 0
-    return year if year and year <= _LAST_YEAR else None
+    return year if year and year <= LAST_YEAR else None
 
 
 def movie_table(path: Path, rows: Iterable[RawMovie]) -> Movies:

@@ -135,7 +135,18 @@ def _typed(
         enough = not any(strays[reason] for reason in (USER, MOVIE, TIME)) if kinds is NARROW else True
         if enough and max(strays.values()) <= values.STRAYS * frame.height:
             time, unit = values.seconds(frame["timestamp"])
-            return table, frame.with_columns(time.alias("timestamp")), {}, _said_of_time(names, unit)
+            frame = (
+                frame.with_columns(time.alias("timestamp")).with_columns(
+                    pl.when(pl.col("timestamp").is_null() & (pl.col("reason") == 0))
+                    .then(TIME)
+                    .otherwise(pl.col("reason"))
+                    .cast(pl.UInt8)
+                    .alias("reason")
+                )
+                if kinds is SCHEMA
+                else frame
+            )
+            return table, frame, {}, _said_of_time(names, unit)
     table = table.settled()
     asked = [ours for ours in SCHEMA if ours in names]
     lazy = table.frame(dict.fromkeys([names[ours] for ours in asked], pl.String))
@@ -273,7 +284,7 @@ def _check_share(
     fields = ", ".join(f"{name}={value}" for name, value in example.items() if name not in ("row", "reason"))
     raise DataError(
         f"{table.source}: {share:.1%} of its {lines:,} lines cannot be used, more than MAX_REJECTED={most:g} allows. "
-        f"Most often ({count:,} times): {example['reason']}, such as line {example['row']}: {fields[:200]}. Ratings found: "
-        f"{rated[0]:g} to {rated[-1]:g}. {_REMEDIES[reason]} MAX_REJECTED={np.ceil(share * 100) / 100:g} goes on "
-        "without these lines."
+        f"Most often ({count:,} times): {example['reason']}, such as line {example['row']}: {fields[:200]}. Ratings "
+        f"found: {rated[0]:g} to {rated[-1]:g}. {_REMEDIES[reason]} "
+        f"MAX_REJECTED={np.ceil(share * 100) / 100:g} goes on without these lines."
     )

@@ -113,6 +113,8 @@ def _late(timestamp: np.ndarray, count: int) -> np.ndarray:
     place = len(timestamp) - count - 1
     cut = np.partition(timestamp, place)[place]
     late = timestamp > cut
+    if not timestamp.any():
+        raise ParameterError("SPLIT='temporal' needs times, and the ratings have none. Use SPLIT='random'.")
     if not late.any():
         raise ParameterError(
             "SPLIT='temporal' finds no rating later than those that go to train: too many have the same timestamp, "

@@ -82,7 +82,7 @@ def floats(text: pl.Series) -> tuple[pl.Series, str]:
 def seconds(number: pl.Series) -> tuple[pl.Series, str]:
     """Return numbers in any unit, or days such as 20150131, as seconds since 1970 (Int64, or Int32 as they came).
 
-    Also what they were; the middle one tells the unit.
+    Also what they were; the middle one tells the unit. Null where one is beyond any calendar.
     """
     low, high = number.min(), number.max()
     if isinstance(low, int | float) and isinstance(high, int | float) and 19_000_101 <= low <= high <= 21_001_231:
@@ -94,9 +94,9 @@ def seconds(number: pl.Series) -> tuple[pl.Series, str]:
     middle = number.abs().median()
     middle = float(middle) if isinstance(middle, int | float) else 0.0
     unit = next((name for name, size in UNITS.items() if middle < _LAST * size), "nanoseconds")
-    if number.dtype.is_integer():
-        return (number // UNITS[unit]).cast(pl.Int64), unit
-    return (number / UNITS[unit]).floor().cast(pl.Int64, strict=False), unit
+    whole_seconds = number // UNITS[unit] if number.dtype.is_integer() else (number / UNITS[unit]).floor()
+    sane = whole_seconds.to_frame("t").select(pl.when(pl.col("t").abs() < _LAST).then(pl.col("t")))["t"]
+    return sane.cast(pl.Int64, strict=False), unit
 
 
 def times(text: pl.Series) -> tuple[pl.Series, str]:

@@ -3,17 +3,18 @@
 import numpy as np
 import pyarrow as pa
 
+from utils.handoff.original_ids import with_originals
 from utils.model.list_model import ListModel
 from utils.study.lists import Judge
 
 
 def recommendations(judge: Judge, model: ListModel, k: int = 20) -> pa.Table:
-    """Return userId, rank (1..k), movieId, score for every user; never a movie that the user has in train."""
+    """Return userId, rank (1..k), movieId, score and the original ids for every user; never what they have in train."""
     users = np.arange(len(judge.data.users))
     items, scores = judge.lists(judge.list_scorer(model), users, k)
     kept = items >= 0
     rank = np.broadcast_to(np.arange(1, k + 1, dtype=np.int32), items.shape)
-    return pa.table(
+    listed = pa.table(
         {
             "userId": np.repeat(judge.data.users, kept.sum(1)),
             "rank": rank[kept],
@@ -21,3 +22,4 @@ def recommendations(judge: Judge, model: ListModel, k: int = 20) -> pa.Table:
             "score": scores[kept],
         }
     )
+    return with_originals(listed, judge.data.store)

@@ -14,7 +14,8 @@ from PIL import Image
 
 from utils.content.gallery import Gallery
 from utils.handoff import vector_columns
-from utils.handoff.contract import BLOCKS, FLAGS, LIKED
+from utils.handoff.contract import BLOCKS, FLAGS
+from utils.handoff.likes import STARS, Likes
 from utils.handoff.parameters import ParameterError
 from utils.vectors.neighbours import directions
 
@@ -34,6 +35,7 @@ class Shelves:
     train: pa.Table
     recommendations: pa.Table
     features: pa.Table
+    likes: Likes = STARS
 
     @cached_property
     def users(self) -> np.ndarray:
@@ -52,7 +54,7 @@ class Shelves:
                 f"userId {user} has no recommendations. Choose one of the {len(self.users):,} of "
                 f"recommendations.parquet, such as {self.users[:3].tolist()}."
             )
-        train = self.train.filter((pc.field("userId") == user) & (pc.field("rating") > LIKED))
+        train = self.train.filter((pc.field("userId") == user) & (pc.field("rating") > self.likes.above))
         likes = train.sort_by([("rating", "descending"), ("timestamp", "descending"), ("movieId", "ascending")])
         liked = likes["movieId"].to_pylist()
         own = self.recommendations.filter(pc.field("userId") == user).sort_by("rank").slice(0, k)

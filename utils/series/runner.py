@@ -57,16 +57,18 @@ class Step:
 
 
 def parse(text: str) -> Any:
-    """Return a parameter's value: a Python literal (1, 1e-3, None, [1, 2], "x"), YAML ([a, b]), or the text itself."""
+    """Return a parameter's value: a Python literal (1e-3, None, [1, 2], "x"), YAML ([a, b], {a: b}), or the text."""
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         pass
     try:
-        value = yaml.safe_load(text)
+        # A shell takes the quotes from {"movieId":"isbn"}; YAML wants a blank after the colon.
+        value = yaml.safe_load(re.sub(r":(?=\S)", ": ", text) if re.fullmatch(r"\{[^{}]*\}", text) else text)
     except yaml.YAMLError:
         return text
-    return value if isinstance(value, list | bool) else text
+    named = isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
+    return value if isinstance(value, list | bool) or named else text
 
 
 def plan(given: Mapping[str, Any], root: Path = ROOT) -> list[Step]:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from utils.etl import workflow
-from utils.handoff.contract import LIKED
+from utils.handoff.likes import Likes
 from utils.handoff.store import HandOffError, Store
 from utils.model.architectures import Inputs
 from utils.model.training.fit import Split
@@ -47,14 +47,19 @@ def look_up(codes: Mapping[int, int], values: np.ndarray) -> np.ndarray:
 
 
 def check_alignment(
-    name: str, raw: pa.Table, encoded: Mapping[str, np.ndarray], codes: pa.Table, known_users: Mapping[int, int]
+    name: str,
+    raw: pa.Table,
+    encoded: Mapping[str, np.ndarray],
+    codes: pa.Table,
+    known_users: Mapping[int, int],
+    likes: Likes,
 ) -> None:
     """Raise HandOffError unless every encoded row carries the user, the content code and the label of its raw row."""
     content = dict(zip(codes["movieId"].to_pylist(), codes["content_code"].to_pylist(), strict=True))
     wanted = {
         "userId": look_up(known_users, raw["userId"].to_numpy()),
         "movieId_duplicate": look_up(content, raw["movieId"].to_numpy()),
-        "label": raw["rating"].to_numpy() > LIKED,
+        "label": likes.of(raw["rating"].to_numpy()),
     }
     for column, values in wanted.items():
         if not np.array_equal(values, encoded[column]):

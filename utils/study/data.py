@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from utils.etl import workflow
-from utils.handoff.contract import LIKED
+from utils.handoff.likes import Likes, likes_of
 from utils.handoff.store import Store
 from utils.metrics import significance
 from utils.metrics.click import Rated
@@ -31,6 +31,7 @@ class StudyData:
     """
 
     store: Store
+    likes: Likes
     inputs: Inputs
     features: pa.Table
     codes: pa.Table
@@ -56,17 +57,18 @@ class StudyData:
             content_rows=len(content.vectors),
             content_columns=content.columns,
         )
-        raw = {name: store.read(name) for name in PARTS}
+        raw, likes = {name: store.read(name) for name in PARTS}, likes_of(store)
         known, splits = workflow.vocabulary(store, "userId"), {}
         for name in PARTS:
             columns = workflow.read_encoded(store, f"{name}-hugectr", most)
-            check_alignment(name, raw[name], columns, codes, known)
+            check_alignment(name, raw[name], columns, codes, known, likes)
             splits[name] = Split.of(columns)
             check_codes(name, splits[name], inputs)
         users = np.unique(np.concatenate([table["userId"].to_numpy() for table in raw.values()]))
         movies = store.read("movies_converted").sort_by("movieId")
         return cls(
             store=store,
+            likes=likes,
             inputs=inputs,
             features=features,
             codes=codes,
@@ -93,7 +95,7 @@ class StudyData:
     def ratings(self) -> list_model.Ratings:
         """Return train as the list model reads it."""
         raw = self.raw["train"]
-        liked, time = raw["rating"].to_numpy() > LIKED, raw["timestamp"].to_numpy()
+        liked, time = self.likes.of(raw["rating"].to_numpy()), raw["timestamp"].to_numpy()
         return list_model.Ratings(*self.places("train"), liked, time, len(self.users), len(self.catalogue))
 
     def frozen(self, features: FeatureSet, seed: int) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from utils.handoff.original_ids import with_originals
 from utils.metrics import calibration, click, significance
 from utils.model.feature_sets import FeatureSet
 from utils.model.training.fit import Run
@@ -98,7 +99,8 @@ class Results:
         }
 
     def predictions(self, outcome: Outcome, part: str) -> pa.Table:
-        """Return the raw userId, movieId, rating of each row of ``part`` with its label and score."""
+        """Return userId, movieId, rating of each row of ``part`` with its label, its score and the original ids."""
         raw = self.data.raw[part].select(["userId", "movieId", "rating"])
         label = pa.array(self.data.splits[part].label.numpy())
-        return raw.append_column("label", label).append_column("score", pa.array(outcome.scores[part]))
+        scored = raw.append_column("label", label).append_column("score", pa.array(outcome.scores[part]))
+        return with_originals(scored, self.data.store)

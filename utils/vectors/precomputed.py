@@ -16,11 +16,11 @@ memory is spent.
 """
 
 import json
-import re
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -29,6 +29,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from utils.handoff.atomic import combined
+from utils.handoff.original_ids import movie_id
 from utils.handoff.parameters import ParameterError, expanded
 from utils.handoff.store import sha256, unpacked_bytes
 from utils.vectors.shards import Embeddings
@@ -54,18 +55,21 @@ class VectorFileError(ValueError):
     """A file of vectors cannot be used; the message says why, to be put behind the name of the file."""
 
 
-def read_vectors(path: str | Path, catalogue_ids: Iterable[int]) -> Embeddings:
+def read_vectors(
+    path: str | Path, catalogue_ids: Iterable[int], originals: Mapping[str, int] = MappingProxyType({})
+) -> Embeddings:
     """Return the vectors of a file or folder, in any of the layouts above, of those movies that the catalogue has.
 
-    They may be of any width and float type, and are given as float32 [n, d] in ascending movieId. Vectors of
-    unknown movies are left out, and counted in the metadata. Raises ParameterError for a file that is
-    missing or in another layout, vectors that are not finite or of unequal width, a movie that comes twice,
-    ids that are no movieIds, and a file without any movie of the catalogue.
+    Ids are movieIds, or ``originals`` where these are texts. Vectors may be of any width and float type, and are given
+    as float32 [n, d] in ascending movieId; those of unknown movies are left out, and counted in the metadata. Raises
+    ParameterError for a file that is missing or in another layout, vectors that are not finite or of unequal width, a
+    movie that comes twice, ids that are no movieIds, and a file without any movie of the catalogue.
     """
     path = expanded("PRECOMPUTED", path)
     catalogue = np.fromiter(catalogue_ids, "int64")
     try:
-        ids, found = _checked(*_read(path), catalogue)
+        named, found = _read(path)
+        ids, found = _checked(_numbered(named, originals), found, catalogue)
     except VectorFileError as error:
         raise ParameterError(f"PRECOMPUTED={str(path)!r}: {error}") from error
     except _DAMAGED as error:
@@ -143,7 +147,7 @@ def _read(path: Path) -> Vectors:
         said = _json(path)
         if not isinstance(said, dict):
             raise VectorFileError(f"it is not an object {{movieId: vector}}. {LAYOUTS}")
-        return _stack([(_movie_id(movie), vector) for movie, vector in said.items()])
+        return _stack(list(said.items()))
     if path.suffix == ".npy":
         return _npy(*files)
     return _npz(path) if path.suffix == ".npz" else _parquet(path)
@@ -173,7 +177,7 @@ def _parquet(path: Path) -> Vectors:
             # A number that is missing inside a list becomes NaN here, which is refused with the others.
             found[start : start + len(chunk)] = chunk.flatten().to_numpy(zero_copy_only=False).reshape(-1, widths[0])
             start += len(chunk)
-    return ids.to_numpy(), found
+    return ids.to_numpy(zero_copy_only=False), found
 
 
 def _npz(path: Path) -> Vectors:
@@ -195,7 +199,7 @@ def _npy(path: Path, beside: Path | None = None) -> Vectors:
     with path.open("rb") as stream:
         found = _array(stream, path.stat().st_size, path.name)
     if beside.suffix == ".txt":
-        return np.array([_movie_id(line) for line in beside.read_text().splitlines()], "int64"), found
+        return np.array(beside.read_text().splitlines(), dtype=np.str_), found
     with beside.open("rb") as stream:
         return _array(stream, beside.stat().st_size, beside.name), found
 
@@ -209,7 +213,7 @@ def _array(stream: BinaryIO | Any, size: int, name: str) -> np.ndarray:
         if not all(type(side) is int and side >= 0 for side in shape):
             raise ValueError(f"its shape is {shape}")
         count = int(np.prod(shape, dtype=object))
-        if kind.hasobject or kind.kind not in "fiu":
+        if kind.hasobject or kind.kind not in "fiuU":
             raise ValueError(f"it holds {kind}, not numbers; objects are never unpickled")
         if count * kind.itemsize > size:
             raise ValueError(f"it says it has {count:,} numbers, more than fit in its {size:,} bytes")
@@ -219,14 +223,14 @@ def _array(stream: BinaryIO | Any, size: int, name: str) -> np.ndarray:
     return flat.reshape(shape, order="F" if fortran else "C")
 
 
-def _one_movie(path: Path) -> tuple[int, Any]:
+def _one_movie(path: Path) -> tuple[str, Any]:
     """Return the movie and the vector of a `<movieId>.json`."""
-    movie, said = _movie_id(path.stem), _json(path)
+    movie, said = path.stem, _json(path)
     if isinstance(said, list) and len(said) == 1 and isinstance(said[0], dict) and "Mean" in said[0]:
         return movie, said[0]["Mean"]
-    if not isinstance(said, dict) or list(said) != [str(movie)]:
-        raise VectorFileError(f"{path.name} is not an object with the one key {str(movie)!r}. {LAYOUTS}")
-    return movie, said[str(movie)]
+    if not isinstance(said, dict) or list(said) != [movie]:
+        raise VectorFileError(f"{path.name} is not an object with the one key {movie!r}. {LAYOUTS}")
+    return movie, said[movie]
 
 
 def _json(path: Path) -> Any:
@@ -241,7 +245,7 @@ def _json(path: Path) -> Any:
         raise VectorFileError(f"{path.name} cannot be read as JSON ({error}). {LAYOUTS}") from error
 
 
-def _stack(lists: list[tuple[int, Any]]) -> Vectors:
+def _stack(lists: list[tuple[str, Any]]) -> Vectors:
     for movie, vector in lists:
         if not isinstance(vector, list) or not all(type(number) in (int, float) for number in vector):
             raise VectorFileError(f"movieId {movie} does not have a list of numbers. {LAYOUTS}")
@@ -250,13 +254,20 @@ def _stack(lists: list[tuple[int, Any]]) -> Vectors:
         listed = ", ".join(f"{width} (movieId {movie})" for width, movie in list(widths.items())[:4])
         raise VectorFileError(f"its vectors have several widths: {listed}. Keep those of one encoder.")
     with np.errstate(over="ignore"):
-        return np.array([movie for movie, _ in lists], "int64"), np.array([vector for _, vector in lists], "float32")
+        return np.array([movie for movie, _ in lists], np.str_), np.array([vector for _, vector in lists], "float32")
 
 
-def _movie_id(text: str) -> int:
-    if not re.fullmatch("[0-9]{1,18}", text):
-        raise VectorFileError(f"{text[:20]!r} is not a movieId: digits and nothing else.")
-    return int(text)
+def _numbered(ids: np.ndarray, originals: Mapping[str, int]) -> np.ndarray:
+    """Return ids as numbers: digits and original ids by their movieId, others that no movie has as negative ones."""
+    if ids.dtype.kind not in "UO" or ids.ndim != 1:
+        return ids
+    found = np.empty(len(ids), np.int64)
+    for place, text in enumerate(map(str, ids)):
+        number = movie_id(text, originals)
+        if number is None and not originals:
+            raise VectorFileError(f"{text[:20]!r} is not a movieId: digits and nothing else.")
+        found[place] = -1 - place if number is None else number
+    return found
 
 
 def _check_bytes(size: int, most: int) -> None:

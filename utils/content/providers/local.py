@@ -6,26 +6,31 @@ checked.
 """
 
 import hashlib
-import re
-from collections.abc import Collection, Sequence
+import tempfile
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+import polars as pl
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 
 from utils.content import images
 from utils.content.movie import Movie
 from utils.content.providers.base import Picture, Provider, Refused, Synopsis, clean
 from utils.fetching.archives import lies_in
+from utils.handoff.original_ids import movie_id
 from utils.handoff.parameters import ParameterError, expanded
 from utils.handoff.store import unpacked_bytes
+from utils.ratings.columns import DataError, which
+from utils.ratings.tables import EXTRA, ROW, open_text
 
 POSTER_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 """In order of preference where a movie has several files."""
 MOST_BYTES = 2 * 2**30
-_COLUMNS = {"movieId": pa.int64(), "synopsis": pa.string()}
+_COLUMNS = ("movieId", "synopsis")
+_SCHEMA = pa.schema([(name, pa.string()) for name in _COLUMNS])
+Id = TypeVar("Id", bound=int | str)
 T = TypeVar("T")
 
 
@@ -34,9 +39,12 @@ class Local(Provider):
 
     name = "local"
 
-    def __init__(self, folder: Path, movie_ids: Collection[int]) -> None:
-        """Read the synopses and list the posters. Raises ParameterError where nothing can be used."""
-        self.folder = folder
+    def __init__(self, folder: Path, movie_ids: Collection[int], originals: Mapping[str, int]) -> None:
+        """Read the synopses and list the posters, by movieId or by original id.
+
+        Raises ParameterError where nothing can be used.
+        """
+        self.folder, self._originals = folder, originals
         known = set(movie_ids)
         if not folder.is_dir():
             raise ParameterError(
@@ -45,7 +53,7 @@ class Local(Provider):
         self._notes: list[str] = []
         source = self._synopsis_file()
         posters = folder / "posters"
-        files = _poster_files(posters) if posters.is_dir() else {}
+        files = _poster_files(posters, originals) if posters.is_dir() else {}
         if source is None and not files:
             raise ParameterError(
                 f"{self._label} holds neither synopses.parquet or synopses.csv (columns movieId, synopsis) "
@@ -96,10 +104,11 @@ class Local(Provider):
         if not lies_in(path, self.folder):
             raise ParameterError(f"{path} is a link that leaves ENRICHMENT_DIR. Put the file itself there.")
         table = read_synopses(path)
-        texts: dict[int, str | None] = {}
-        for number, text in zip(table["movieId"].to_pylist(), table["synopsis"].to_pylist(), strict=True):
-            if number is not None:
-                texts.setdefault(number, clean(text))
+        texts: dict[int | str, str | None] = {}
+        for name, text in zip(table["movieId"].to_pylist(), table["synopsis"].to_pylist(), strict=True):
+            if name is not None:
+                number = movie_id(name.strip(), self._originals)
+                texts.setdefault(name if number is None else number, clean(text))
         mine = of_catalogue(texts, known, str(path))
         synopses = {number: text for number, text in mine.items() if text is not None}
         self._notes.append(
@@ -126,11 +135,12 @@ def open_local(folder: str | Path | None, movies: Sequence[Movie], output: Path)
             f"ENRICHMENT_DIR={str(folder)!r}: its posters/ is where this notebook writes. "
             "Move your files to another folder."
         )
-    return Local(folder, [movie.movieId for movie in movies])
+    originals = {movie.originalId: movie.movieId for movie in movies if movie.originalId is not None}
+    return Local(folder, [movie.movieId for movie in movies], originals)
 
 
 def read_synopses(path: Path) -> pa.Table:
-    """Return columns movieId (int64) and synopsis (string) of a parquet or csv file.
+    """Return columns movieId (as text) and synopsis of a parquet file, or of a csv in any encoding.
 
     Raises ParameterError naming the file for what cannot be read so.
     """
@@ -138,19 +148,19 @@ def read_synopses(path: Path) -> pa.Table:
         if path.suffix == ".parquet":
             file = pq.ParquetFile(path)
             _check(path, file.schema_arrow.names, unpacked_bytes(file))
-            return file.read(columns=list(_COLUMNS)).select(list(_COLUMNS)).cast(pa.schema(list(_COLUMNS.items())))
-        _check(path, list(_COLUMNS), path.stat().st_size)
-        # One thread, so that an error names the row; one block holds the longest synopsis.
-        reading = pa.csv.ReadOptions(use_threads=False, block_size=16 * 2**20)
-        parsing = pa.csv.ParseOptions(newlines_in_values=True)
-        converting = pa.csv.ConvertOptions(column_types=_COLUMNS, null_values=[""], strings_can_be_null=True)
-        table = pa.csv.read_csv(path, reading, parsing, converting)
-        _check(path, table.column_names, 0)
-        return table.select(list(_COLUMNS))
-    except (pa.ArrowException, OSError) as error:
+            return file.read(columns=list(_COLUMNS)).select(list(_COLUMNS)).cast(_SCHEMA)
+        with tempfile.TemporaryDirectory() as scratch:
+            table = open_text(path, Path(scratch)).settled()
+            chosen = which(path, list(table.columns), tuple(_COLUMNS), (), {})
+            _check(path, list(_COLUMNS), table.path.stat().st_size)
+            frame = table.text().collect()
+        if frame[EXTRA].any():
+            line = frame.filter(EXTRA)[ROW][0]
+            raise ParameterError(f"{path}, line {line}: more than {len(table.columns)} fields. Mend this line.")
+        return frame.select(pl.col(chosen[name]).alias(name) for name in _COLUMNS).to_arrow().cast(_SCHEMA)
+    except (pa.ArrowException, pl.exceptions.PolarsError, OSError, DataError) as error:
         raise ParameterError(
-            f"{path} cannot be read as {path.suffix[1:]} with movieId (whole numbers) and synopsis (UTF-8 text): "
-            f"{error}"
+            f"{path} cannot be read as {path.suffix[1:]} with movieId and synopsis (texts): {error}"
         ) from error
 
 
@@ -164,22 +174,26 @@ def _check(path: Path, names: list[str], size: int) -> None:
         )
 
 
-def _poster_files(posters: Path) -> dict[int, Path]:
+def _poster_files(posters: Path, originals: Mapping[str, int]) -> dict[int, Path]:
     """Return the posters by movieId; of several files for one movie the kind that comes first in POSTER_SUFFIXES."""
     files: dict[int, Path] = {}
     for suffix in POSTER_SUFFIXES:
         for path in sorted(p for p in posters.iterdir() if p.suffix.lower() == suffix):
-            if re.fullmatch(r"0|[1-9][0-9]{0,17}", path.stem):
-                files.setdefault(int(path.stem), path)
+            number = movie_id(path.stem, originals)
+            if number is not None:
+                files.setdefault(number, path)
     return files
 
 
-def of_catalogue(found: dict[int, T], known: set[int], where: str) -> dict[int, T]:
+def of_catalogue(found: Mapping[Id, T], known: set[int], where: str) -> dict[int, T]:
     """Return what was ``found``, by movieId, of ``known`` movies. Raises ParameterError where that is nothing."""
-    mine = {number: value for number, value in found.items() if number in known}
+    mine: dict[int, T] = {}
+    for number, value in found.items():
+        if isinstance(number, int) and number in known:
+            mine[number] = value
     if found and not mine:
         raise ParameterError(
             f"{where}: none of its {len(found):,} movieIds is in this catalogue of {len(known):,} movies (first: "
-            f"{min(found)}). Are they of another DATASET? ml-100k numbers its movies differently from the others."
+            f"{next(iter(found))}). Are they of another DATASET? ml-100k numbers its movies differently from others."
         )
     return mine
