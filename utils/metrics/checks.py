@@ -19,7 +19,7 @@ def checked(label: np.ndarray, score: np.ndarray, user: np.ndarray | None = None
     liked = label == 1
     if not (liked | (label == 0)).all():
         row = int(np.flatnonzero(~(liked | (label == 0)))[0])
-        raise EvaluationError(f"label[{row}] is {label[row]!r}: labels must be 0 or 1 (1 where rating > 3).")
+        raise EvaluationError(f"label[{row}] is {label[row]!r}: labels must be 0 or 1 (1 for a like).")
     if not np.isfinite(score).all():
         row = int(np.flatnonzero(~np.isfinite(score))[0])
         raise EvaluationError(
@@ -37,6 +37,13 @@ def as_probabilities(score: np.ndarray) -> np.ndarray:
             f"score[{row}] is {score[row]!r}: logloss and calibration need probabilities; apply the sigmoid first."
         )
     return score.astype(np.float64)
+
+
+def one_sided(label: np.ndarray) -> str:
+    """Return which of the labels 0 and 1 is not there at all, "no dislikes" for example; "" where both are."""
+    if not len(label):
+        return "no ratings"
+    return "no dislikes" if np.all(label == 1) else "no likes" if np.all(label == 0) else ""
 
 
 def ratio(part: float, whole: float) -> float:

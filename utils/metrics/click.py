@@ -244,13 +244,16 @@ def summarise(metrics: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def spread(summary: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+def spread(summary: pd.DataFrame, metrics: Sequence[str], one_class: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Return a summary (see ``summarise``) to be read by people: a row a model, a column a slice and metric.
 
-    A cell is the value with its 95% interval; a column names its n.
+    A cell is the value with its 95% interval, or why there is none: ``one_class`` says by slice which labels it lacks.
+    A column names its n.
     """
     chosen = summary[summary["metric"].isin(metrics)]
-    cell = [f"{v:.4f} [{low:.4f}, {high:.4f}]" for v, low, high in chosen[["value", "low", "high"]].to_numpy()]
+    why = [(one_class or {}).get(name, "no user has likes and dislikes") for name in chosen["slice"]]
+    numbers = zip(chosen["value"], chosen["low"], chosen["high"], why, strict=True)
+    cell = [f"undefined: {no}" if np.isnan(v) else f"{v:.4f} [{low:.4f}, {high:.4f}]" for v, low, high, no in numbers]
     column = [f"{s} {m} (n={n:,})" for s, m, n in zip(chosen["slice"], chosen["metric"], chosen["n"], strict=True)]
     named = chosen.assign(cell=cell, column=column)
     table = named.pivot(index=["model", "features", "split", "seeds"], columns="column", values="cell")

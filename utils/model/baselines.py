@@ -246,7 +246,7 @@ def fit(
         )
     wrong = np.flatnonzero((label != 0) & (label != 1))
     if wrong.size:
-        raise BaselineError(f"label[{wrong[0]}] is {label[wrong[0]]}: labels must be 0 or 1 (1 where rating > 3).")
+        raise BaselineError(f"label[{wrong[0]}] is {label[wrong[0]]}: labels must be 0 or 1 (1 for a like).")
     train = Ratings(user, movie, label == 1, n_users, n_movies)
     return item_neighbours(train, neighbours) if name == "item-knn" else _ADDITIVE[name](train, shrinkage)
 

@@ -11,7 +11,20 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from utils.plots.style import COLOURS, HEIGHT, INK, QUIET, WIDTH, Picture, PlotError, caption, empty, one_row, style
+from utils.plots.style import (
+    COLOURS,
+    HEIGHT,
+    INK,
+    QUIET,
+    WIDTH,
+    Picture,
+    PlotError,
+    caption,
+    empty,
+    one_row,
+    style,
+    undefined,
+)
 
 SLICES = ("warm", "cold")
 """Slices that are drawn unless others are asked for: movies with ratings in train, and movies without."""
@@ -35,6 +48,7 @@ def learning_curves(history: Sequence[Mapping[str, Any]], stand_in: bool = False
                 axes.plot(run["epoch"], run[column], "o-", ms=3.5, lw=1.6, color=colour, label=name)
             if frame.empty:
                 empty(axes, "no epochs")
+            undefined(axes, frame[column])
         lines = {line.get_label(): line for line in panels[0].lines}
         figure.legend([lines[name] for name in names], names, loc="outside right upper", fontsize=8)
         caption(figure, stand_in=stand_in)
@@ -65,6 +79,7 @@ def ablation(summary: pd.DataFrame, stand_in: bool = False, slices: Sequence[str
                     # In a column beside the panel, where neither a line nor another value can cross it.
                     beside: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
                     axes.annotate(f"{row.value:.3f}", (1, y), (4, 0), va="center", fontsize=size, color=INK, **beside)
+            undefined(axes, part["value"])
             axes.set(yticks=place, ylim=(-0.6, len(features) - 0.4), xlabel=summary["metric"].iloc[0])
             axes.set_yticklabels(features, fontsize=size)
             axes.xaxis.set_major_locator(MaxNLocator(5 if len(shown) < 3 else 2))
@@ -133,6 +148,7 @@ def missing_sweep(summary: pd.DataFrame, content: str, stand_in: bool = False) -
             for features, dashes in (("ids+genres", (6, 3)), ("ids", (1.5, 2))):
                 if features in without.index:
                     axes.axhline(without[features], color=QUIET, lw=1.4, ls=(0, dashes), label=features)
+            undefined(axes, part["value"])
             ticks = sorted(set(part["share"] * 100))
             axes.set(xlabel="posters and texts hidden, %", ylabel=summary["metric"].iloc[0], xticks=ticks)
             axes.xaxis.set_major_formatter("{x:.0f}")

@@ -7,6 +7,7 @@ from io import BytesIO
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -117,6 +118,16 @@ def canvas(width: float, height: float) -> tuple[Picture, Axes]:
     axes.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)
     axes.axis("off")
     return figure, axes
+
+
+UNDEFINED = "undefined: it takes likes and dislikes"
+"""What is written where an AUC would be."""
+
+
+def undefined(axes: Axes, values: Any) -> None:
+    """Say so where none of the ``values`` that are drawn is a number."""
+    if len(values) and not np.isfinite(np.asarray(values, float)).any():
+        axes.text(0.5, 0.5, UNDEFINED, transform=axes.transAxes, ha="center", va="center", color=QUIET)
 
 
 def empty(axes: Axes, text: str) -> None:

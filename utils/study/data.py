@@ -10,6 +10,7 @@ from utils.etl import workflow
 from utils.handoff.likes import Likes, likes_of
 from utils.handoff.store import Store
 from utils.metrics import significance
+from utils.metrics.checks import one_sided
 from utils.metrics.click import Rated
 from utils.model import baselines, list_model
 from utils.model.architectures import Inputs
@@ -91,6 +92,15 @@ class StudyData:
         """Return the rows of a part as click metrics judge them."""
         raw = self.raw[part]
         return Rated(raw["userId"].to_numpy(), raw["movieId"].to_numpy(), self.splits[part].label.numpy())
+
+    @property
+    def one_class(self) -> dict[str, str]:
+        """The slices without an AUC, and why: "no dislikes", for example."""
+        found: dict[str, str] = {}
+        for part, masks in self.masks.items():
+            label = self.splits[part].label.numpy()
+            found |= {name: why for name, mask in masks.items() if (why := one_sided(label[mask]))}
+        return found
 
     def ratings(self) -> list_model.Ratings:
         """Return train as the list model reads it."""

@@ -71,15 +71,15 @@ class Results:
         """Return the paired AUC differences of feature sets from ``against``, by slice, with intervals and Holm's p.
 
         Differences are of the same rows, averaged over the seeds that all sets have; intervals resample users and
-        movies (``significance.paired_differences``). Slices without rows are left out.
+        movies (``significance.paired_differences``). Slices without rows, or with one class alone, are left out.
         """
         wanted = list(dict.fromkeys([against, *sets]))
         seeds = [one.seed for one in self.outcomes if (one.model, one.features) == (model, against)]
-        tables = []
+        tables = [pd.DataFrame(columns=["slice", *significance.COLUMNS])]
         for part, masks in self.data.masks.items():
             rated = self.data.rated(part)
             for name, mask in masks.items():
-                if name not in slices:
+                if name not in slices or name in self.data.one_class:
                     continue
                 scores = {str(one): [self.of(model, one, seed).scores[part][mask] for seed in seeds] for one in wanted}
                 found = significance.paired_differences(rated.take(mask), scores, str(against))
