@@ -89,8 +89,11 @@ def test_ratings_of_one_second_stay_together_in_train() -> None:
 
 
 def test_all_at_one_time() -> None:
+    ratings = make_ratings(seconds=1)
+    with pytest.raises(ParameterError, match=r"SPLIT='temporal' needs times, and the ratings have none. Use SPLIT='ra"):
+        split(ratings, "temporal", 0.2, 0.05, 1)
     with pytest.raises(ParameterError, match=r"SPLIT='temporal' finds no rating later.*Use SPLIT='random'"):
-        split(make_ratings(seconds=1), "temporal", 0.2, 0.05, 1)
+        split(ratings.with_columns(pl.col("timestamp") + 7), "temporal", 0.2, 0.05, 1)
 
 
 @pytest.mark.parametrize(("valid", "cold"), [(0.001, 0), (0.999, 0), (0.2, 0.999)])

@@ -37,7 +37,7 @@ _ARTICLES = (
 )
 _MOVED = re.compile(rf"(?P<alias>a\.k\.a\. )?(?P<name>.+), (?P<article>{_ARTICLES})$")
 # "(1995)", "(2006-2007)", "(2009- )"; IMDb's marks of video and television may follow.
-_YEAR = re.compile(r"\((?P<year>(?:18|19|20)\d\d)(?:\s*[-\u2013\u2014]\s*(?:\d{4})?\s*)?\)(?:\s*\((?:V|TV|VG)\))?$")
+_YEAR = re.compile(r"\((?P<year>(?:1\d|20)\d\d)(?:\s*[-\u2013\u2014]\s*(?:\d{4})?\s*)?\)(?:\s*\((?:V|TV|VG)\))?$")
 
 _WHOLE = re.compile(r"[0-9]{1,18}")
 _IMDB = re.compile(r"tt[0-9]{7,10}")

@@ -5,7 +5,7 @@ official layouts, or the user's own files, into the same two tables.
 """
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -184,31 +184,29 @@ def convert(source: Source, reading: rating_table.Reading = rating_table.DEFAULT
             ratings = open_text(files[layout.ratings], scratch, reading.columns, layout.form)
             if layout.read_movies is not None:
                 found = movie_table.movie_table(path, layout.read_movies(path, scratch))
-                return _joined(layout.name, ratings, _names_of(ratings, reading), found, [], reading)
+                return _joined(layout.name, ratings, _names_of(ratings, True, reading.columns), found, [], reading)
             beside = None if links is None else open_text(links, scratch)
             return _converted(layout.name, ratings, open_text(path, scratch, reading.columns), reading, beside)
 
 
-def _names_of(ratings: Table, reading: rating_table.Reading) -> dict[str, str]:
-    if ratings.columns[:1] == ("column 1",):
-        ours = [name for name in rating_table.SCHEMA if name not in reading.columns]
-        own = [name for name in ratings.columns if name not in reading.columns.values()]
-        return dict(zip(ours, own, strict=False)) | {k: v for k, v in reading.columns.items() if v in ratings.columns}
-    return which(ratings.source, list(ratings.columns), ("userId", "movieId"), ("rating", "timestamp"), reading.columns)
+_NEEDED = {True: ("userId", "movieId"), False: ("movieId", "title")}
+_OPTIONAL = {True: ("rating", "timestamp"), False: ("genres", "year", "imdbId", "tmdbId")}
+
+
+def _names_of(table: Table, rated: bool, given: Mapping[str, str], first: str | None = None) -> dict[str, str]:
+    """Return the columns of ratings, or else of movies, by ours: by their places in a file without a header."""
+    if table.columns[:1] == ("column 1",):
+        places = dict(zip([*_NEEDED[rated], *_OPTIONAL[rated]], table.columns, strict=False))
+        known = {ours: name for ours, name in given.items() if ours in _NEEDED[rated] + _OPTIONAL[rated]}
+        given = {ours: name for ours, name in places.items() if name not in known.values()} | known
+    return which(table.source, list(table.columns), _NEEDED[rated], _OPTIONAL[rated], given, first)
 
 
 def _converted(
     layout: str, ratings: Table, movies: Table, reading: rating_table.Reading, links: Table | None = None
 ) -> Converted:
-    names = _names_of(ratings, reading)
-    chosen = which(
-        movies.source,
-        list(movies.columns),
-        ("movieId", "title"),
-        ("genres", "year", "imdbId", "tmdbId"),
-        reading.columns,
-        first=names["movieId"],
-    )
+    names = _names_of(ratings, True, reading.columns)
+    chosen = _names_of(movies, False, reading.columns, names["movieId"])
     found = movie_table.movie_table(movies.source, movie_table.read_own(movies.source, movies, chosen, links))
     told = [*movies.said, *([columns] if (columns := said(chosen)) else [])]
     told += [] if "genres" in chosen else ["no genres"]

@@ -99,7 +99,7 @@ def read_ratings(
             reasons[USER - 1] = "userId is missing"
         frame, likes, rated = frame.drop("reason"), STARS, frame["rating"].value_counts().sort("rating")
         if frame.height:
-            numbers, counts = rated["rating"].to_numpy().astype(np.float64), rated["count"].to_numpy()
+            numbers, counts = rated["rating"].to_numpy().astype(np.float64), rated["count"].cast(pl.Int64).to_numpy()
             likes = scale.likes(numbers, counts, reading.feedback, reading.scale, reading.liked)
             reasons[RANGE - 1] = reasons[RANGE - 1].format(low=likes.low, high=likes.high)
             frame, outside = _on_scale(frame, numbers, likes)
@@ -107,6 +107,8 @@ def read_ratings(
             frame = frame.filter(~pl.col(ROW).is_in(losers.implode())) if losers.len() else frame
             twice = pl.DataFrame({ROW: losers, "reason": [DUPLICATE] * losers.len()}, schema=bad.schema)
             bad = pl.concat([bad, outside.cast(bad.schema), twice])
+            if likes.feedback == "implicit" and losers.len():
+                said = [*said, f"{losers.len():,} repeats are set aside, one row a user and movie stays"]
         rejected = _rejected(table, bad, dict(enumerate(reasons, start=1)))
     except pl.exceptions.PolarsError as error:
         raise DataError(f"{table.source} cannot be read ({error}). Check that it is the file of ratings.") from error
@@ -135,17 +137,11 @@ def _typed(
         enough = not any(strays[reason] for reason in (USER, MOVIE, TIME)) if kinds is NARROW else True
         if enough and max(strays.values()) <= values.STRAYS * frame.height:
             time, unit = values.seconds(frame["timestamp"])
-            frame = (
-                frame.with_columns(time.alias("timestamp")).with_columns(
-                    pl.when(pl.col("timestamp").is_null() & (pl.col("reason") == 0))
-                    .then(TIME)
-                    .otherwise(pl.col("reason"))
-                    .cast(pl.UInt8)
-                    .alias("reason")
-                )
-                if kinds is SCHEMA
-                else frame
-            )
+            frame = frame.with_columns(time.alias("timestamp"))
+            if kinds is SCHEMA:
+                lost = pl.col("timestamp").is_null() & (pl.col("reason") == 0)
+                reason = pl.when(lost).then(pl.lit(TIME, pl.UInt8)).otherwise(pl.col("reason"))
+                frame = frame.with_columns(reason.alias("reason"))
             return table, frame, {}, _said_of_time(names, unit)
     table = table.settled()
     asked = [ours for ours in SCHEMA if ours in names]

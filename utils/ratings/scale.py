@@ -74,7 +74,7 @@ def _implicit(values: np.ndarray, counts: np.ndarray) -> bool:
     if high > ENDS[-1]:
         return True
     whole = bool((values == np.floor(values)).all())
-    falling = len(values) > 3 and counts[0] > counts.sum() / 2 and bool((np.diff(counts[:4]) < 0).all())
+    falling = len(values) > 3 and counts[0] > counts.sum() / 2 and bool((np.diff(counts[:4]) <= 0).all())
     return whole and falling and values[0] == 1 and values[-1] != 5
 
 

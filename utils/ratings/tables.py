@@ -114,9 +114,9 @@ class TextTable(Table):
             fields += [middle, *(parts.list.get(place, null_on_oob=True) for place in behind)]
             extra = parts.list.len() < width
         named = {name: field.str.strip_chars("\r") for name, field in zip(self.columns, fields, strict=True)}
-        lines = self._scan({"line": pl.String}, "\x01").filter(pl.col("line").is_not_null())
+        lines = self._scan({"line": pl.String}, "\x01")
         typed = [named[name].cast(kind, strict=False).alias(name) for name, kind in kinds.items()]
-        return lines.select(ROW, *typed, extra.alias(EXTRA))
+        return lines.select(ROW, *typed, extra.fill_null(value=False).alias(EXTRA))
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,8 @@ def open_text(path: Path, scratch: Path, given: Mapping[str, str] | None = None,
     names = form.columns
     if names is None:
         fields = [field.strip() for field in _split(first, separator)]
-        header = known_names(fields, given) > 1 or not any(_is_number(field) for field in fields)
+        bare = any(_is_number(field) for field in fields) or any(name.startswith("column ") for name in given.values())
+        header = known_names(fields, given) > 1 or not bare
         unique = [f"{name} ({fields[:place].count(name) + 1})" for place, name in enumerate(fields)]
         names = tuple(name.removesuffix(" (1)") for name in unique)
         names = names if header else tuple(f"column {place}" for place in range(1, len(fields) + 1))

@@ -74,9 +74,8 @@ def floats(text: pl.Series) -> tuple[pl.Series, str]:
         pl.when(column.str.to_lowercase() == "true").then(pl.lit("1"))
         .when(column.str.to_lowercase() == "false").then(pl.lit("0")).otherwise(column).alias("value")
     )  # fmt: skip
-    dots = frame["value"].cast(pl.Float64, strict=False)
-    commas = frame.select(column.str.replace(r"^(-?\d+),(\d+)$", "${1}.${2}"))["value"].cast(pl.Float64, strict=False)
-    return (commas, "decimal commas") if commas.count() > dots.count() else (dots, "")
+    dotted = frame.select(column.str.replace(r"^(-?\d+),(\d+)$", "${1}.${2}"))["value"]
+    return dotted.cast(pl.Float64, strict=False), "decimal commas" if (dotted != frame["value"]).any() else ""
 
 
 def seconds(number: pl.Series) -> tuple[pl.Series, str]:

@@ -13,7 +13,9 @@ def directions(vectors: np.ndarray, centre: np.ndarray | None = None) -> np.ndar
     The product of two is then their cosine. Vectors are centred because encoders give such that all point one way,
     which would make every cosine close to 1. A vector at the centre stays zero: it is near nothing.
     """
-    centred = vectors - (vectors.mean(axis=0) if centre is None else centre)
+    if centre is None:
+        centre = vectors.mean(axis=0) if len(vectors) else np.zeros(vectors.shape[1], vectors.dtype)
+    centred = vectors - centre
     return centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
 
 
