@@ -103,7 +103,7 @@ def test_codes_of_genres_take_the_room_they_need(store: Store) -> None:
     folder.mkdir()
     for number, genres in enumerate([[[127], []], [[128, 3]]]):
         columns = {name: np.arange(len(genres)) for name in workflow.CATEGORIES}
-        columns |= {"genres": genres, workflow.LABEL: [1.0] * len(genres)}
+        columns |= {"genres": genres, workflow.LABEL: np.ones(len(genres), np.float32)}
         pq.write_table(pa.table(columns), folder / f"part_{number}.parquet")
     (folder / "_file_list.txt").write_text("2\ntrain-hugectr/part_0.parquet\ntrain-hugectr/part_1.parquet\n")
     store.record("train-hugectr", rows=3)
