@@ -243,6 +243,13 @@ def test_a_file_below_the_home_folder_is_watched_with_the_ids_beside_it(root: Pa
     assert undone(root, **given) == ["02"]
 
 
+def test_the_home_folder_is_meant_by_a_tilde(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    given = {"DATA_DIR": "~/mine"}
+    assert runner.run_all(given, root) == 2 and runner.run_all(given, root) == 0
+    assert (tmp_path / "mine" / "toy" / "enriched.parquet").is_file() and not (root / "~").exists()
+
+
 # Failures
 
 
