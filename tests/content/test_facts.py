@@ -130,7 +130,10 @@ OWN = 'movieId,directors,runtime,year\n2,"Joel Coen| Ethan Coen |Joel Coen",98,\
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
-def test_a_table_of_ones_own_takes_any_of_the_columns(store: Store, tmp_path: Path, kind: str) -> None:
+def test_a_table_of_ones_own_takes_any_of_the_columns(
+    store: Store, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
     path = tmp_path / f"own.{kind}"
     if kind == "csv":
         path.write_text(OWN)
@@ -139,7 +142,7 @@ def test_a_table_of_ones_own_takes_any_of_the_columns(store: Store, tmp_path: Pa
         columns = {"directors": names, "runtime": [98, None, None], "year": [None, 1931, None]}
         pq.write_table(pa.table({"movieId": [2, 1, 77]} | columns), path)
     movies = catalogue(("Frankenstein", 1932), ("Fargo", 1996))
-    (source,) = open_sources(store, str(path), movies, tmp_path)
+    (source,) = open_sources(store, f"~/{path.name}", movies, tmp_path)
     assert source.describe() == f"own: facts of 2 movies from own.{kind} (1 of unknown movies)"
     first, second = movie_facts(movies, [source])[0].to_pylist()
     assert (first["year"], first["directors"], first["source"]) == (1931, [], "own")

@@ -7,6 +7,7 @@ import random
 import struct
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +119,30 @@ def test_a_large_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
         decode(huge)
     with pytest.raises(ImageRefused, match=r"^too many bytes"):
         decode(bytes(images.MAX_BYTES + 1))
+
+
+def test_large_pictures_are_decoded_one_after_the_other_and_stay_no_larger_than_wanted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    size, at_work, most = (32, 48), [], []
+    noise = np.random.default_rng(0).integers(0, 255, (500, 330, 3), dtype=np.uint8)
+    data, loaded = encoded(Image.fromarray(noise), "PNG"), images._loaded
+
+    def watched(image: ImageFile.ImageFile, target: tuple[int, int] | None = None) -> Image.Image:
+        at_work.append(image)
+        most.append(len(at_work))
+        picture = loaded(image, target)
+        at_work.pop()
+        return picture
+
+    whole = decode(data, target=size)
+    monkeypatch.setattr(images, "MANY_PIXELS", 10_000)
+    monkeypatch.setattr(images, "_loaded", watched)
+    with ThreadPoolExecutor(8) as pool:
+        small = list(pool.map(lambda _: decode(data, target=size), range(16)))
+    assert most == [1] * 16 and {picture.size for picture in small} == {(66, 100)}
+    resized = [np.asarray(p.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0), int) for p in (whole, small[0])]
+    assert np.abs(resized[0] - resized[1]).max() <= 2
 
 
 def test_what_is_not_a_file_is_refused(tmp_path: Path) -> None:

@@ -55,8 +55,10 @@ def test_a_folder_that_is_not_there_or_holds_nothing(store: Store, folder: Path)
     refused(store, folder, r"holds neither synopses.parquet or synopses.csv .* nor posters/<movieId>.jpg")
 
 
-def test_the_output_folder_cannot_be_the_source(store: Store) -> None:
-    refused(store, store.folder, r"its posters/ is where this notebook writes")
+def test_the_output_folder_cannot_be_the_source(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(store.folder.parent))
+    for folder in (store.folder, Path("~") / store.folder.name):
+        refused(store, folder, r"its posters/ is where this notebook writes")
 
 
 @pytest.mark.parametrize(

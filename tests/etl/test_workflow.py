@@ -1,5 +1,6 @@
 """Stage 06: rows keep their order, ids that are hidden keep their content, HugeCTR's assumptions are checked."""
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -12,10 +13,11 @@ import pytest
 
 from tests.conftest import Open
 from utils.etl import workflow
+from utils.handoff.atomic import DataFolderError
 from utils.handoff.likes import STARS
 from utils.handoff.manifest import HandOffError
 from utils.handoff.parameters import ParameterError
-from utils.handoff.store import Store
+from utils.handoff.store import Store, open_store
 from utils.machine.dask_cluster import cluster
 
 with workflow.quiet():
@@ -98,12 +100,37 @@ def test_rows_keep_their_order_and_mean_what_they_say(recipe: nvt.Workflow, stor
     ) | {"genres": np.int8, "label": np.float32}  # fmt: skip
 
 
+@pytest.mark.parametrize("name", ["[1]", "a*", "?", "ü [!x] {a,b}"])
+def test_a_path_is_no_pattern(recipe: nvt.Workflow, train: pd.DataFrame, tmp_path: Path, name: str) -> None:
+    """``*`` would take in the files of the neighbours, and ``[1]`` find none."""
+    for folder in ("1", "ab", "x", name):
+        there = open_store(tmp_path / folder, "toy", 42, "06-ETL-with-NVTabular")
+        train.to_parquet(there.path("train"), index=False)
+    with workflow.quiet():
+        fitted = nvt.Workflow(["userId", "movieId"] >> ops.Categorify(out_path=str(there.folder / ".categories")))
+        fitted.fit(Dataset(workflow.files_of(there.path("train")), engine="parquet"))
+    assert sorted(path.name for path in there.folder.iterdir()) == [".categories", "train.parquet"]
+    assert len(encode(recipe, there, train)["label"]) == len(train)
+
+
+def test_categories_that_cannot_be_written(store: Store, train: pd.DataFrame) -> None:
+    folder = store.folder / workflow.CATEGORY_FOLDER
+    wanted = r"No space left to write .*\.categories. What was there before is unharmed"
+    with pytest.raises(DataFolderError, match=wanted), workflow.working(store, None):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    folder.write_text("in the way")
+    recipe = nvt.Workflow(["userId"] >> ops.Categorify(out_path=str(folder)))
+    wanted = r"Cannot write .*\.categories: .*Remove or rename what is in its place"
+    with pytest.raises(DataFolderError, match=wanted), workflow.working(store, None):
+        recipe.fit(Dataset(train))
+
+
 def test_codes_of_genres_take_the_room_they_need(store: Store) -> None:
     folder = store.path("train-hugectr")
     folder.mkdir()
     for number, genres in enumerate([[[127], []], [[128, 3]]]):
         columns = {name: np.arange(len(genres)) for name in workflow.CATEGORIES}
-        columns |= {"genres": genres, workflow.LABEL: [1.0] * len(genres)}
+        columns |= {"genres": genres, workflow.LABEL: np.ones(len(genres), np.float32)}
         pq.write_table(pa.table(columns), folder / f"part_{number}.parquet")
     (folder / "_file_list.txt").write_text("2\ntrain-hugectr/part_0.parquet\ntrain-hugectr/part_1.parquet\n")
     store.record("train-hugectr", rows=3)

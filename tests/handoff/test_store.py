@@ -115,6 +115,16 @@ def test_a_full_disk_leaves_what_was_there(open_for: Open, ratings: pa.Table) ->
 # Opening
 
 
+def test_the_home_folder_is_meant_by_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert open_store("~/mine", "toy", 42, "01-Download-Convert").folder == tmp_path / "mine" / "toy"
+    assert open_store(Path("~"), "toy", 42, "01-Download-Convert").cache == tmp_path / ".cache"
+    with pytest.raises(ParameterError, match="DATA_DIR='~no-such-user/x': there is no such home folder"):
+        open_store("~no-such-user/x", "toy", 42, "01-Download-Convert")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "toy"]
+
+
 def test_a_file_in_place_of_the_data_folder(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("I am a file")
     with pytest.raises(DataFolderError, match=r"DATA_DIR='.*data': cannot write in .*toy .*Set DATA_DIR to a folder"):

@@ -283,7 +283,7 @@ def test_archives_without_a_layout_or_with_half_of_one(tmp_path: Path) -> None:
         convert(source)
 
 
-def test_own_parquet(tmp_path: Path) -> None:
+def test_own_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ratings = pl.DataFrame(
         {"userId": [1.0, 1.5, 2.0, None], "movieId": ["1", "1", "x", "2"], "rating": [4] * 4, "timestamp": [1, 2, 3, 4]}
     )
@@ -295,7 +295,8 @@ def test_own_parquet(tmp_path: Path) -> None:
     )  # fmt: skip
     ratings.write_parquet(tmp_path / "r.parquet")
     movies.write_parquet(tmp_path / "m.parquet")
-    found = convert(locate("mine", tmp_path, ratings=tmp_path / "r.parquet", movies=tmp_path / "m.parquet"), ANY)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    found = convert(locate("mine", tmp_path, ratings="~/r.parquet", movies=tmp_path / "m.parquet"), ANY)
     assert found.movies.rows() == [
         (1, "A, The (1999)", 1999, ["a", "x"], "0114709", None, None),
         (2, "B", None, [], None, None, None),
@@ -333,6 +334,11 @@ def test_own_parquet_that_is_refused(tmp_path: Path) -> None:
         ({"ratings": "r.csv"}, "RATINGS and MOVIES belong together"),
         ({"ratings": "r.csv", "movies": "r.csv", "archive": "r.csv"}, "Give ARCHIVE, or RATINGS and MOVIES"),
         ({"archive": "absent.zip"}, "ARCHIVE='absent.zip' does not exist"),
+        (
+            {"archive": "~no-such-user/ml.zip"},
+            "ARCHIVE='~no-such-user/ml.zip': there is no such home folder. Write the path",
+        ),
+        ({"archive": ""}, "ARCHIVE='' must be the path of a file or folder, as text."),
         ({}, "DATASET='mine' is not one that can be fetched: ml-100k, ml-latest-small, ml-1m"),
     ],
 )

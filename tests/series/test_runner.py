@@ -16,6 +16,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from tests.places import ROOT
 from utils.handoff import lock
+from utils.handoff.manifest import HandOffError
 from utils.handoff.parameters import ParameterError
 from utils.series import runner
 
@@ -242,6 +243,13 @@ def test_a_file_below_the_home_folder_is_watched_with_the_ids_beside_it(root: Pa
     assert undone(root, **given) == ["02"]
 
 
+def test_the_home_folder_is_meant_by_a_tilde(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    given = {"DATA_DIR": "~/mine"}
+    assert runner.run_all(given, root) == 2 and runner.run_all(given, root) == 0
+    assert (tmp_path / "mine" / "toy" / "enriched.parquet").is_file() and not (root / "~").exists()
+
+
 # Failures
 
 
@@ -336,7 +344,10 @@ def test_a_notebook_whose_process_is_killed(
     assert undone(root, STORY="die") == ["02"]
 
 
-def test_after_a_kill_it_goes_on_where_it_stopped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_runs_are_not_at_once_and_after_a_kill_it_goes_on_where_it_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(lock, "PATIENCE", 0.0)
     root = make_root(tmp_path / "root")
     (root / "slow").touch()
     code = f"from pathlib import Path; from utils.series import runner; runner.run_all({{}}, Path({str(root)!r}))"
@@ -347,6 +358,9 @@ def test_after_a_kill_it_goes_on_where_it_stopped(tmp_path: Path, capsys: pytest
         while not (started.exists() and started.read_text()) and process.poll() is None:
             assert time.monotonic() < deadline, "the second notebook did not start"
             time.sleep(0.02)
+        wanted = rf"Another run is at work in .*toy: make run, process {process.pid} on "
+        with pytest.raises(HandOffError, match=wanted):
+            runner.run_all({}, root)
         process.send_signal(signal.SIGKILL)
     finally:
         process.kill()

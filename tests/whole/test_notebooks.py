@@ -35,8 +35,12 @@ LAST = "07-Training-with-HugeCTR"
 
 @pytest.fixture(scope="module")
 def series(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, object]]:
-    """The whole series on 300 users of ml-100k; gives the folder and the parameters."""
-    folder = tmp_path_factory.mktemp("series")
+    """The whole series on 300 users of ml-100k; gives the folder and the parameters.
+
+    Its name has a blank, a letter that is not ASCII, and what a pattern of files would take for one of its own.
+    """
+    folder = tmp_path_factory.mktemp("series") / "Daten für [1]"
+    folder.mkdir()
     share_cache(folder / "data")
     given: dict[str, object] = {
         "DATA_DIR": str(folder / "data"), "SAMPLE_USERS": 300, "COLD_FRACTION": 0.2, "SEEDS": [42], "EPOCHS": 10,

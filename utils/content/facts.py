@@ -133,9 +133,10 @@ def open_sources(
 
 
 def _path(facts: object) -> Path:
-    given = expanded("FACTS", facts)
-    if given.suffix.lower() in (".csv", ".parquet") and given.is_file():
-        return given
+    if isinstance(facts, str | Path) and str(facts).lower().endswith((".csv", ".parquet")):
+        given = expanded("FACTS", facts)
+        if given.is_file():
+            return given
     raise ParameterError(
         f'FACTS={str(facts)!r} is not a file. Give "auto", "wikidata", "auto,wikidata", None, or the path of a .csv or '
         ".parquet with movieId and any of directors, writers, cast, countries, languages, runtime and year."

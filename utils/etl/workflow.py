@@ -11,7 +11,7 @@ import json
 import re
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -131,22 +131,26 @@ def finish(folder: Path, final: Path, cardinalities: dict[str, int], most_genres
     for name in names:
         table = pq.read_table(folder / name, columns=[*CATEGORIES, LABEL], partitioning=None)
         counted += table.num_rows
-        for column in CATEGORIES:
-            _check_codes(folder / name, column, table[column], cardinalities[column])
-        if table.num_rows and pc.max(pc.list_value_length(table["genres"])).as_py() > most_genres:
-            raise HandOffError(f"{folder / name}: a row has more than {most_genres} genres")
-        if table[LABEL].type != pa.float32() or table[LABEL].null_count:
-            raise HandOffError(f"{folder / name}: the label must be float32 without nulls, not {table[LABEL].type}")
+        if said := _fault(table, cardinalities, most_genres):
+            raise HandOffError(f"{folder / name}: {said}")
     if counted != rows or sum(entry["num_rows"] for entry in stats) != rows:
         raise HandOffError(f"{folder}: {counted} rows written of {rows}; _metadata.json counts {stats}")
 
 
-def _check_codes(path: Path, column: str, values: pa.ChunkedArray, rows: int) -> None:
-    keys = pc.list_flatten(values) if pa.types.is_list(values.type) else values
-    if keys.type != pa.int64() or keys.null_count or values.null_count:
-        raise HandOffError(f"{path}: column {column!r} must be int64 keys without nulls, not {values.type}")
-    if len(keys) and not 0 <= pc.min(keys).as_py() <= pc.max(keys).as_py() < rows:
-        raise HandOffError(f"{path}: column {column!r} has codes outside 0..{rows - 1}")
+def _fault(table: pa.Table, cardinalities: Mapping[str, int], most_genres: int) -> str | None:
+    """Return what HugeCTR could not read in an encoded part, None where all is well."""
+    for column in CATEGORIES:
+        values, rows = table[column], cardinalities[column]
+        keys = pc.list_flatten(values) if pa.types.is_list(values.type) else values
+        if keys.type != pa.int64() or keys.null_count or values.null_count:
+            return f"column {column!r} must be int64 keys without nulls, not {values.type}"
+        if len(keys) and not 0 <= pc.min(keys).as_py() <= pc.max(keys).as_py() < rows:
+            return f"column {column!r} has codes outside 0..{rows - 1}"
+    if table.num_rows and pc.max(pc.list_value_length(table["genres"])).as_py() > most_genres:
+        return f"a row has more than {most_genres} genres"
+    if table[LABEL].type != pa.float32() or table[LABEL].null_count:
+        return f"the label must be float32 without nulls, not {table[LABEL].type}"
+    return None
 
 
 def _write_empty(folder: Path) -> None:
@@ -204,6 +208,8 @@ def _read_encoded(folder: Path, most_genres: int) -> dict[str, np.ndarray]:
     start = 0
     for path, count in zip(paths, rows, strict=True):
         table, here = pq.read_table(path, columns=[*CATEGORIES, LABEL], partitioning=None), slice(start, start + count)
+        if said := _fault(table, dict.fromkeys(CATEGORIES, 1 << 31), most_genres):
+            raise ValueError(f"{path.name}: {said}")
         for column in set(columns) - {"genres"}:
             columns[column][here] = table[LABEL if column == "label" else column].to_numpy()
         codes, lengths = (of(table["genres"]).to_numpy() for of in (pc.list_flatten, pc.list_value_length))

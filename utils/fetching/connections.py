@@ -41,7 +41,7 @@ class Site:
         forms = [text]
         for _ in range(3):
             forms.append(unquote(forms[-1]))
-        return any(secret in form for secret in self.secrets for form in forms)
+        return any(secret.casefold() in form.casefold() for secret in self.secrets for form in forms)
 
 
 class Stopped(RuntimeError):

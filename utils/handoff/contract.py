@@ -220,13 +220,12 @@ def broken(name: str, table: pa.Table, movies: pa.ChunkedArray | None) -> str | 
             said = _broken(table[column], RULES.get(column, Rule()))
             if said:
                 return f"column {column!r} {said}"
-    if "content_code" in table.column_names and (twice := _repeated(table["content_code"])) is not None:
-        return f"two movies share the content_code {twice}"
+    for column in ("movieId", "content_code") if artefact.movies in ("once", "all") else ():
+        if column in table.column_names and (twice := _repeated(table[column])) is not None:
+            return f"{column} {twice} is there more than once"
     if not artefact.movies or "movieId" not in table.column_names:
         return None
     ids = table["movieId"]
-    if artefact.movies != "known" and (twice := _repeated(ids)) is not None:
-        return f"movieId {twice} is there more than once"
     if movies is None or name == "movies_converted":
         return None
     unknown = ids.filter(pc.invert(pc.is_in(ids, movies)))

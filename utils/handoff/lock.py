@@ -39,10 +39,11 @@ _busy = threading.Event()
 """Set while a cell runs."""
 
 
-def hold(folder: Path, who: str) -> None:
+def hold(folder: Path, who: str, patience: float | None = None) -> None:
     """Take the lock of a data set's folder for this process; nothing where it has it, or its runner has.
 
-    ``who`` is said to others that ask meanwhile. Raises HandOffError naming the run that has it.
+    ``who`` is said to others that ask meanwhile; ``patience`` is in seconds, PATIENCE by default. Raises HandOffError
+    naming the run that has it.
     """
     path = folder.resolve() / FILE
     with _guard:
@@ -50,7 +51,7 @@ def hold(folder: Path, who: str) -> None:
             return
         with explained(path):
             stream = path.open("a+")
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + (PATIENCE if patience is None else patience)
         while not _locked(stream, path):
             owner = _owner(path)
             if owner.get("process") == os.environ.get(RUNNER, ""):
@@ -141,10 +142,8 @@ def _owner(path: Path) -> dict[str, str]:
 def _before_cell(_: Any) -> None:
     _busy.set()
     for folder, who in _claims.items():
-        try:
-            hold(folder, who)
-        except HandOffError as error:
-            print(error, file=sys.stderr)  # What this cell writes will raise it.
+        with contextlib.suppress(HandOffError):  # ``Store.record`` will raise it.
+            hold(folder, who, patience=0)
 
 
 def _after_cell(result: Any) -> None:

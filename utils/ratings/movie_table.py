@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 
 from utils.ratings.columns import DataError, which
-from utils.ratings.tables import Form, Table, open_text, text_rows
+from utils.ratings.tables import Form, Table, text_rows
 from utils.ratings.values import numbers_of
 
 SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -192,31 +192,33 @@ def read_own(path: Path, table: Table, chosen: Mapping[str, str], links: Table |
         )
 
 
-def read_double_colon(path: Path, scratch: Path) -> Iterator[RawMovie]:
+COLONS = Form("::", ("movieId", "title", "genres"), quoting=False, rest=1)
+FLAGS = Form("|", ("movieId", "title", "date", "video date", "url", *GENRE_FLAGS), quoting=False)
+ATOMIC = Form("\t", ("movieId", "title", "year", "genres"), quoting=False)
+
+
+def read_double_colon(table: Table) -> Iterator[RawMovie]:
     """Read movies.dat of ml-1m, ml-10m or MovieTweetings: ``movieId::title::genres``."""
-    form = Form("::", ("movieId", "title", "genres"), quoting=False, rest=1)
-    for line, row in text_rows(path, open_text(path, scratch, form=form)):
+    for line, row in text_rows(table.source, table):
         yield RawMovie(line, row["movieId"] or "", row["title"] or "", row["genres"] or "")
 
 
-def read_flags(path: Path, scratch: Path) -> Iterator[RawMovie]:
+def read_flags(table: Table) -> Iterator[RawMovie]:
     """Read u.item of ml-100k: ``movieId|title|date|video date|url|`` and 19 flags, one per genre."""
-    form = Form("|", ("movieId", "title", "date", "video date", "url", *GENRE_FLAGS), quoting=False)
-    for line, row in text_rows(path, open_text(path, scratch, form=form)):
+    for line, row in text_rows(table.source, table):
         if row[GENRE_FLAGS[-1]] is None:
-            raise DataError(f"{path}, line {line}: fewer than {len(row)} fields. Mend this line.")
+            raise DataError(f"{table.source}, line {line}: fewer than {len(row)} fields. Mend this line.")
         genres = [genre for genre in GENRE_FLAGS if row[genre] == "1"]
         yield RawMovie(line, row["movieId"] or "", row["title"] or "", genres)
 
 
-def read_atomic(path: Path, scratch: Path) -> Iterator[RawMovie]:
+def read_atomic(table: Table) -> Iterator[RawMovie]:
     """Read the .item file of ml-100k in RecBole: tab separated, title and year apart, genres separated by blanks.
 
     Two errors of that copy are mended: the title of movie 267 is "unkonwn", and movie 1412, a video, has its year in
     the title and "V" as the year.
     """
-    form = Form("\t", ("movieId", "title", "year", "genres"), quoting=False)
-    for line, row in text_rows(path, open_text(path, scratch, form=form)):
+    for line, row in text_rows(table.source, table):
         if line > 1:
             title, year = row["title"] or "", row["year"] or ""
             title = "unknown" if title == "unkonwn" else title

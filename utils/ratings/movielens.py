@@ -19,27 +19,30 @@ from utils.ratings import movie_table, rating_table
 from utils.ratings.columns import DataError, check_given, said, which
 from utils.ratings.movie_table import RawMovie
 from utils.ratings.scale import check_parameters
-from utils.ratings.tables import Form, Table, open_table, open_text
+from utils.ratings.tables import OWN, Form, Table, open_table, open_text
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The files of an archive and how they are written; ``read_movies`` is None where a header tells."""
+    """The files of an archive and how they are written; without ``read_movies`` the header of movies tells."""
 
     name: str
     ratings: str
     movies: str
     form: Form
-    read_movies: Callable[[Path, Path], Iterator[RawMovie]] | None = None
+    movies_form: Form = OWN
+    read_movies: Callable[[Table], Iterator[RawMovie]] | None = None
     links: str | None = None
 
 
 _BARE = tuple(rating_table.SCHEMA)
+_TABS, _COLONS = (Form(separator, _BARE, quoting=False) for separator in ("\t", "::"))
+_ATOMIC = Form("\t", quoting=False)
 LAYOUTS = (
     Layout("csv", "ratings.csv", "movies.csv", Form(","), links="links.csv"),
-    Layout("::", "ratings.dat", "movies.dat", Form("::", _BARE, quoting=False), movie_table.read_double_colon),
-    Layout("tab", "u.data", "u.item", Form("\t", _BARE, quoting=False), movie_table.read_flags),
-    Layout("atomic", "ml-100k.inter", "ml-100k.item", Form("\t", quoting=False), movie_table.read_atomic),
+    Layout("::", "ratings.dat", "movies.dat", _COLONS, movie_table.COLONS, movie_table.read_double_colon),
+    Layout("tab", "u.data", "u.item", _TABS, movie_table.FLAGS, movie_table.read_flags),
+    Layout("atomic", "ml-100k.inter", "ml-100k.item", _ATOMIC, movie_table.ATOMIC, movie_table.read_atomic),
 )
 
 
@@ -182,11 +185,13 @@ def convert(source: Source, reading: rating_table.Reading = rating_table.DEFAULT
             files = archive.take((layout.ratings, layout.movies), (layout.links,) if layout.links else ())
             path, links = files[layout.movies], files.get(layout.links or "")
             ratings = open_text(files[layout.ratings], scratch, reading.columns, layout.form)
+            movies = open_text(path, scratch, reading.columns, layout.movies_form)
             if layout.read_movies is not None:
-                found = movie_table.movie_table(path, layout.read_movies(path, scratch))
-                return _joined(layout.name, ratings, _names_of(ratings, True, reading.columns), found, [], reading)
+                found = movie_table.movie_table(path, layout.read_movies(movies))
+                names = _names_of(ratings, True, reading.columns)
+                return _joined(layout.name, ratings, names, found, [*movies.said], reading)
             beside = None if links is None else open_text(links, scratch)
-            return _converted(layout.name, ratings, open_text(path, scratch, reading.columns), reading, beside)
+            return _converted(layout.name, ratings, movies, reading, beside)
 
 
 _NEEDED = {True: ("userId", "movieId"), False: ("movieId", "title")}

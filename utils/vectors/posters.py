@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from utils.content.images import MAX_PIXELS, ImageRefused, TooManyPixels, decode
+from utils.content.images import MANY_PIXELS, MAX_PIXELS, ImageRefused, TooManyPixels, decode
 from utils.handoff.parameters import whole
 from utils.handoff.store import Store, sha256
 from utils.vectors.encoders.image import DEFAULT, ImageEncoder, forward, load_encoder
@@ -24,9 +24,6 @@ from utils.vectors.on_dask import encode_with
 from utils.vectors.shards import SHARD_SIZE, Embeddings, Failure, Item, encode_in_shards
 
 __all__ = ["DEFAULT", "ImageEncoder", "encode_images", "encode_posters", "load_encoder", "poster_items", "read_pixels"]
-
-MANY_PIXELS = 8_000_000
-"""Pictures of more pixels are decoded one after the other: one of 40 million takes up to half a gigabyte."""
 
 
 def encode_posters(
