@@ -19,6 +19,8 @@ from utils.ratings.tables import EXTRA, ROW, Kind, ParquetTable, Table
 SCHEMA = {"userId": pl.Int64, "movieId": pl.Int64, "rating": pl.Float32, "timestamp": pl.Int64}
 NARROW = {"userId": pl.Int32, "movieId": pl.Int32, "rating": pl.Float32, "timestamp": pl.Int32}
 """The same where every id and second fits in 32 bits, as in all of MovieLens: 16 bytes a rating instead of 28."""
+MOST = 1e7
+"""Largest rating; a count beyond it (seconds of play) is cut there, as all that counts of it is that it is one."""
 NO_TIME = 0
 """The timestamp of ratings that have none."""
 REASONS = (
@@ -103,6 +105,8 @@ def read_ratings(
             likes = scale.likes(numbers, counts, reading.feedback, reading.scale, reading.liked)
             reasons[RANGE - 1] = reasons[RANGE - 1].format(low=likes.low, high=likes.high)
             frame, outside = _on_scale(frame, numbers, likes)
+            if numbers[-1] > MOST:
+                frame = frame.with_columns(pl.col("rating").clip(upper_bound=MOST))
             losers = _duplicates(frame)
             frame = frame.filter(~pl.col(ROW).is_in(losers.implode())) if losers.len() else frame
             twice = pl.DataFrame({ROW: losers, "reason": [DUPLICATE] * losers.len()}, schema=bad.schema)

@@ -67,7 +67,7 @@ def parse(text: str) -> Any:
         value = yaml.safe_load(re.sub(r":(?=\S)", ": ", text) if re.fullmatch(r"\{[^{}]*\}", text) else text)
     except yaml.YAMLError:
         return text
-    named = isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
+    named = text.startswith("{") and isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
     return value if isinstance(value, list | bool) or named else text
 
 

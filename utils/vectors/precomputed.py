@@ -177,7 +177,10 @@ def _parquet(path: Path) -> Vectors:
             # A number that is missing inside a list becomes NaN here, which is refused with the others.
             found[start : start + len(chunk)] = chunk.flatten().to_numpy(zero_copy_only=False).reshape(-1, widths[0])
             start += len(chunk)
-    return ids.to_numpy(zero_copy_only=False), found
+    numbers = ids.to_numpy(zero_copy_only=False)
+    return numbers.astype(np.str_) if pa.types.is_string(ids.type) or pa.types.is_large_string(
+        ids.type
+    ) else numbers, found
 
 
 def _npz(path: Path) -> Vectors:
@@ -259,7 +262,7 @@ def _stack(lists: list[tuple[str, Any]]) -> Vectors:
 
 def _numbered(ids: np.ndarray, originals: Mapping[str, int]) -> np.ndarray:
     """Return ids as numbers: digits and original ids by their movieId, others that no movie has as negative ones."""
-    if ids.dtype.kind not in "UO" or ids.ndim != 1:
+    if ids.dtype.kind != "U" or ids.ndim != 1:
         return ids
     found = np.empty(len(ids), np.int64)
     for place, text in enumerate(map(str, ids)):
