@@ -157,6 +157,39 @@ def test_posters_of_every_kind_and_every_bad_one_has_its_reason(store: Store, fo
     assert told[10, "poster"] == ("refused", "not a regular file")
 
 
+@pytest.mark.parametrize(
+    ("name", "taken", "why"),
+    [
+        ("0002.jpg", True, ""),
+        ("2.JPG", True, ""),
+        ("2.Png", True, ""),
+        ("000000002.WEBP", True, ""),
+        ("0-306-40615-2.jpg", True, ""),
+        ("B00X.JPEG", True, ""),
+        ("3.0.jpg", False, "its name is no movieId"),
+        ("tt0000004.jpg", False, "its name is no movieId"),
+        ("2 (1).jpg", False, "its name is no movieId"),
+        ("2.gif", False, "no .jpg, .jpeg, .png or .webp"),
+        ("Thumbs.db", False, "no .jpg, .jpeg, .png or .webp"),
+        ("small/", False, "a folder"),
+        ("01.jpg", False, "1.jpg is of the same movie"),
+    ],
+)
+def test_posters_by_the_names_that_people_give_and_those_passed_over_are_named(
+    store: Store, folder: Path, name: str, taken: bool, why: str
+) -> None:
+    write_poster(folder / "posters" / "1.jpg")
+    if name.endswith("/"):
+        (folder / "posters" / name).mkdir()
+    else:
+        write_poster(folder / "posters" / name)
+    originals = {2: "2", 3: "0-306-40615-2", 4: "B00X"}
+    movies = catalogue([row(number, originalId=originals.get(number)) for number in range(1, 5)])
+    (local,) = open_providers(store, "local", folder, movies)
+    passed = f"; 1 passed over in posters/ (such as {name.rstrip('/')}: {why})" * (not taken)
+    assert local.describe() == f"local: {1 + taken} posters (0 of unknown movies){passed} in own/"
+
+
 def test_of_several_files_of_a_movie_jpg_is_preferred_and_a_change_is_seen(store: Store, folder: Path) -> None:
     write_poster(folder / "posters" / "1.png", "blue", "PNG")
     write_poster(folder / "posters" / "2.png", "blue", "PNG")

@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -20,7 +21,7 @@ from utils.content import images
 from utils.content.enrichment import enrich, open_providers
 from utils.content.movie import Movie
 from utils.content.providers.tmdb import Tmdb, image_width, open_tmdb
-from utils.content.providers.tmdb_match import normalised
+from utils.content.providers.tmdb_match import normalised, same_movie
 from utils.fetching.answers import FILE, Answers, Client
 from utils.fetching.http import Http, Limits
 from utils.handoff.parameters import ParameterError
@@ -220,10 +221,40 @@ def test_another_movie_under_the_tmdb_id_is_not_taken(hosts: Hosts, store: Store
     hosts.add(2, imdb_id="tt0000002")
     hosts.add(3, id=99)
     _, told = run(hosts, store, [row(1), row(2), row(3, imdbId=None)])
-    assert told[1, "synopsis"] == ("refused", "TMDB's 1 is another movie (tt0000001 'Other')", 2)
+    assert told[1, "synopsis"] == ("refused", "TMDB's 1 is another movie (tt0000001 'Other' 1994)", 2)
     # Same title and year: IMDb has merged two numbers.
     assert told[2, "synopsis"][0] == "found"
     assert told[3, "synopsis"] == ("refused", "asked for 3, TMDB answered with 99", 1)
+
+
+SERIES = Movie(1, "The Long Series", 2011, (), None, 1399)
+
+
+@pytest.mark.parametrize(
+    ("movie", "changes", "wanted"),
+    [
+        ({}, {"title": "Entirely Other Film", "release_date": "1976-05-05"}, False),
+        ({}, {"title": "Entirely Other Film", "release_date": "2013-01-01"}, False),
+        ({}, {"title": "Entirely Other Film", "release_date": ""}, False),
+        ({"year": None}, {"title": "Entirely Other Film", "release_date": "2011-05-05"}, False),
+        ({"imdbId": "0944947"}, {"title": "Entirely Other Film", "release_date": "1976-05-05", "imdb_id": None}, False),
+        ({}, {"title": "Una serie lunga", "release_date": "2012-01-01"}, True),
+        ({}, {"title": "Long Series", "release_date": "1976-05-05"}, True),
+        ({"year": None}, {"title": "Serie", "original_title": "Long Series", "release_date": ""}, True),
+    ],
+)
+def test_without_an_imdb_id_the_title_or_the_year_must_fit(movie: dict, changes: dict, wanted: bool) -> None:
+    """TMDB numbers films and series apart: under the id of a series stands some film."""
+    facts = {"id": 1399, "title": "", "original_title": "", "imdb_id": "tt0000077"} | changes
+    assert same_movie(replace(SERIES, **movie), facts) == wanted
+
+
+def test_the_film_under_the_id_of_a_series_is_not_taken(hosts: Hosts, store: Store) -> None:
+    hosts.add(1399, title="Entirely Other Film", original_title="", release_date="1976-05-05", imdb_id="tt0000077")
+    given = row(1, title="Long Series", year=2011, imdbId=None, tmdbId=1399)
+    rows, told = run(hosts, store, [given])
+    assert (rows[0]["synopsis"], rows[0]["poster_path"]) == (None, None)
+    assert told[1, "poster"][:2] == ("refused", "TMDB's 1399 is another movie (tt0000077 'Entirely Other Film' 1976)")
 
 
 def test_without_ids_title_and_year_decide(hosts: Hosts, store: Store) -> None:

@@ -41,17 +41,22 @@ def train(ratings: pa.Table) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory, train: pd.DataFrame) -> nvt.Workflow:
     """The workflow of notebook 06, fitted on ``train``."""
-    scratch = str(tmp_path_factory.mktemp("categories"))
+    return fitted_on(Dataset(train), GENRES, str(tmp_path_factory.mktemp("categories")))
+
+
+def fitted_on(rows: Dataset, genres_of: list[list[str]], scratch: str) -> nvt.Workflow:
+    """The workflow of notebook 06 on a catalogue whose movies have these genres."""
     with workflow.quiet():
         ids = ["userId", "movieId"] >> ops.Categorify(out_path=scratch)
-        movies = Dataset(pd.DataFrame({"movieId": MOVIES, "genres": GENRES}))
+        catalogue = pa.table({"movieId": MOVIES, "genres": pa.array(genres_of, pa.list_(pa.string()))})
+        movies = Dataset(workflow.with_genres(catalogue))
         joined = ["movieId"] >> ops.JoinExternal(movies, on=["movieId"], columns_ext=["movieId", "genres"])
         genres = joined["genres"] >> ops.Categorify(out_path=scratch)
         vocabulary = {"movieId_duplicate": pd.Series(MOVIES)}
         content = ["movieId"] >> ops.Rename(postfix="_duplicate") >> ops.Categorify(vocabs=vocabulary, out_path=scratch)
         label = ["rating"] >> ops.LambdaOp(lambda rating: (rating > STARS.above).astype("float32"))
         fitted = nvt.Workflow(ids + genres + content + label)
-        fitted.fit(Dataset(train))
+        fitted.fit(rows)
     return fitted
 
 
@@ -94,7 +99,7 @@ def test_rows_keep_their_order_and_mean_what_they_say(recipe: nvt.Workflow, stor
         assert len(pairs) == train[column].nunique() == len({code for _, code in pairs})
         assert min(code for _, code in pairs) == workflow.RESERVED
     lengths = (encoded["genres"] > 0).sum(axis=1)
-    assert lengths.tolist() == [len(GENRES[movie - 1]) for movie in train["movieId"]]
+    assert lengths.tolist() == [len(GENRES[movie - 1]) or 1 for movie in train["movieId"]]
     assert {name: values.dtype for name, values in encoded.items()} == dict.fromkeys(
         workflow.CATEGORIES, np.int32
     ) | {"genres": np.int8, "label": np.float32}  # fmt: skip
@@ -205,7 +210,36 @@ def test_the_vocabulary_is_what_the_workflow_does(recipe: nvt.Workflow, store: S
     genres = workflow.vocabulary(store, "genres")
     assert sorted(genres) == ["Comedy", "Drama", "Sci-Fi", "War"]
     for movie, row in zip(train["movieId"], encoded["genres"], strict=True):
-        assert [code for code in row if code] == [genres[name] for name in GENRES[movie - 1]]
+        assert [code for code in row if code] == [genres[name] for name in workflow.genres_of(GENRES[movie - 1])]
+
+
+@pytest.mark.parametrize("part_size", ["32MB", "1KB"])
+@pytest.mark.parametrize(
+    "listed",
+    [
+        pytest.param([[]] * 30, id="none at all"),
+        pytest.param([["Drama"], ["War"], ["Comedy"]] * 10, id="one each"),
+        pytest.param([["Drama"]] * 30, id="one for all"),
+        pytest.param([[], ["Drama"], ["War"]] * 10, id="one or none, none first"),
+        pytest.param([[]] * 28 + [["War", "Drama"], []], id="none in train, two elsewhere"),
+        pytest.param([[]] * 22 + [["Drama", "War"]] * 8, id="none but the last"),
+    ],
+)
+def test_genres_are_a_list_however_many_a_movie_has(
+    store: Store, train: pd.DataFrame, tmp_path: Path, listed: list[list[str]], part_size: str
+) -> None:
+    """Through 06's encoding to the graph of 07 and its script: the kind of the column, not of its values, decides."""
+    train.to_parquet(tmp_path / "rows.parquet", index=False, row_group_size=40)
+    recipe = fitted_on(Dataset(str(tmp_path / "rows.parquet"), part_size=part_size), listed, str(tmp_path / "c"))
+    encoded = encode(recipe, store, train, part_size=part_size)
+    assert pq.read_schema(store.path("train-hugectr") / "part_0.parquet").field("genres").type == pa.list_(pa.int64())
+    with workflow.quiet():
+        recipe.save(str(store.path("workflow-hugectr")))
+    known = workflow.vocabulary(store, "genres")
+    for movie, row in zip(train["movieId"], encoded["genres"], strict=True):
+        assert [code for code in row if code] == [known[name] for name in workflow.genres_of(listed[movie - 1])]
+    codes = workflow.movie_codes(recipe, MOVIES, any_user=1)
+    assert codes.num_rows == len(MOVIES)
 
 
 # Hiding ids

@@ -70,7 +70,9 @@ class Rows:
         known = self.movies < MOVIES - UNSEEN
         if len(self.movies) == TRAIN_ROWS:
             known &= np.arange(len(self.movies)) % 10 > 0
-        genres = [[place + RESERVED for place in genres_of(movie)] for movie in self.movies.tolist()]
+        genres = [
+            [place + RESERVED for place in genres_of(movie)] or [OUT_OF_VOCABULARY] for movie in self.movies.tolist()
+        ]
         return {
             "userId": pa.array(self.users + RESERVED),
             "movieId": pa.array(np.where(known, self.movies + RESERVED, OUT_OF_VOCABULARY)),

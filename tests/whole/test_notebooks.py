@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -237,21 +238,28 @@ def test_a_hand_off_of_another_seed_is_refused(series: tuple[Path, dict[str, obj
         )
 
 
-@pytest.mark.parametrize("kept", ["synopses.csv", "posters"])
-def test_a_catalogue_without_posters_or_without_texts_runs_to_the_end(example: Path, tmp_path: Path, kept: str) -> None:
+@pytest.mark.parametrize(
+    ("kept", "genres"), [("synopses.csv", lambda _: ""), ("posters", lambda named: named.split("|")[0])]
+)
+def test_a_catalogue_without_posters_or_texts_and_with_a_genre_or_none_each_runs_to_the_end(
+    example: Path, tmp_path: Path, kept: str, genres: Callable[[str], str]
+) -> None:
     source, content, texts = example / "data" / "board-games-source", tmp_path / "content", kept == "synopses.csv"
     content.mkdir()
     (shutil.copy if texts else shutil.copytree)(source / "content" / kept, content / kept)
     share_cache(tmp_path / "data")
+    games = pd.read_csv(source / "games.csv")
+    games.assign(genres=games["genres"].map(genres)).to_csv(tmp_path / "games.csv", index=False)
     given: dict[str, object] = {
         "DATA_DIR": str(tmp_path / "data"), "DATASET": "games", "RATINGS": str(source / "plays.csv"),
-        "MOVIES": str(source / "games.csv"), "COLD_FRACTION": 0.1, "ENRICHMENT": "local",
-        "ENRICHMENT_DIR": str(content), "EPOCHS": 3, "SEEDS": [1], "FEATURES": ["ids", FULL], "MISSING_SHARES": [0.5],
-        "TUNING": int(texts), "FACTS": None,
+        "MOVIES": str(tmp_path / "games.csv"), "COLD_FRACTION": 0.1, "ENRICHMENT": "local",
+        "ENRICHMENT_DIR": str(content), "EPOCHS": 3, "SEEDS": [1], "FEATURES": ["ids", "ids+genres", FULL],
+        "MISSING_SHARES": [0.5], "TUNING": int(texts), "FACTS": None,
     }  # fmt: skip
     assert runner.run_all(given, runs=tmp_path / "runs") == len(NOTEBOOKS)
-    games = open_store(tmp_path / "data", "games", 42, LAST)
-    features = games.read("feature_store").to_pandas()
+    done = open_store(tmp_path / "data", "games", 42, LAST)
+    assert done.metadata("movie_codes")["most_genres"] == 1
+    features = done.read("feature_store").to_pandas()
     assert features["has_text"].all() == texts and features["has_poster"].all() == (not texts)
-    assert {"warm", "cold"} <= set(pd.read_csv(games.path("metrics"))["slice"])
-    assert games.read("recommendations").num_rows > 0
+    assert {"warm", "cold"} <= set(pd.read_csv(done.path("metrics"))["slice"])
+    assert done.read("recommendations").num_rows > 0

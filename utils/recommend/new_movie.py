@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import torch
 
-from utils.etl.workflow import OUT_OF_VOCABULARY, vocabulary
+from utils.etl.workflow import NO_GENRE, OUT_OF_VOCABULARY, vocabulary
 from utils.features import facts, feature_store, imputation, reductions
 from utils.features.feature_store import Vectors
 from utils.handoff.contract import ARTEFACTS, BLOCKS, FACT_LISTS, FLAGS, table_of
@@ -188,10 +188,12 @@ def audience(data: StudyData, twin: Twin, encoders: Encoders, movie: NewMovie) -
 
 
 def _check_genres(data: StudyData, movie: NewMovie) -> None:
-    known, most = vocabulary(data.store, "genres"), data.inputs.most_genres
+    known, most = vocabulary(data.store, "genres").keys() - {NO_GENRE}, data.inputs.most_genres
     for genre in movie.genres:
         if genre not in known:
-            raise ParameterError(f"genres: {genre!r} is not known to the model. It knows {', '.join(sorted(known))}.")
+            raise ParameterError(
+                f"genres: {genre!r} is not known to the model. It knows {', '.join(sorted(known)) or 'none'}."
+            )
     if len(movie.genres) > most:
         raise ParameterError(f"genres: {len(movie.genres)} were given, the model reads at most {most} of a movie.")
 

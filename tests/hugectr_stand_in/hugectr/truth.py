@@ -25,6 +25,8 @@ VARIABLE = "HUGECTR_STAND_IN_TRUTH"
 CONTENT = "movieId_duplicate"
 """The slot that looks content up."""
 RESERVED, OUT_OF_VOCABULARY = 3, 2
+NO_GENRE = "(no genres listed)"
+"""Encoded as the genre of a movie that has none."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ def load() -> Truth | None:
         codes=dict(zip(codes["movieId"].to_pylist(), codes["code"].to_pylist(), strict=True)),
         users=_vocabulary(folder, "userId"),
         genres={
-            movie: [known.get(name, OUT_OF_VOCABULARY) for name in names]
+            movie: [known.get(name, OUT_OF_VOCABULARY) for name in names or [NO_GENRE]]
             for movie, names in zip(movies["movieId"].to_pylist(), movies["genres"].to_pylist(), strict=True)
         },
         first=dict(np.load(first)) if first.exists() else {},

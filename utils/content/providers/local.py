@@ -53,17 +53,19 @@ class Local(Provider):
         self._notes: list[str] = []
         source = self._synopsis_file()
         posters = folder / "posters"
-        files = _poster_files(posters, originals) if posters.is_dir() else {}
+        files, strays = _poster_files(posters, originals) if posters.is_dir() else ({}, [])
         if source is None and not files:
             raise ParameterError(
                 f"{self._label} holds neither synopses.parquet or synopses.csv (columns movieId, synopsis) "
-                "nor posters/<movieId>.jpg, .jpeg, .png or .webp. Add at least one of them."
+                f"nor posters/<movieId>.jpg, .jpeg, .png or .webp{_example(strays)}. Add at least one of them."
             )
         self._synopses = self._read_synopses(source, known) if source is not None else {}
         self._posters = of_catalogue(files, known, f"{posters}/<movieId>.jpg, .jpeg, .png or .webp")
         if files:
             strangers = len(files) - len(self._posters)
             self._notes.append(f"{len(self._posters):,} posters ({strangers:,} of unknown movies)")
+        if strays:
+            self._notes.append(f"{len(strays):,} passed over in posters/{_example(strays)}")
 
     def describe(self) -> str:
         """Return what the folder holds and what of it was set aside."""
@@ -174,15 +176,29 @@ def _check(path: Path, names: list[str], size: int) -> None:
         )
 
 
-def _poster_files(posters: Path, originals: Mapping[str, int]) -> dict[int, Path]:
-    """Return the posters by movieId; of several files for one movie the kind that comes first in POSTER_SUFFIXES."""
+def _poster_files(posters: Path, originals: Mapping[str, int]) -> tuple[dict[int, Path], list[str]]:
+    """Return the posters by movieId, and what was passed over, each with the reason.
+
+    Of several files for one movie the kind that comes first in POSTER_SUFFIXES is taken.
+    """
     files: dict[int, Path] = {}
-    for suffix in POSTER_SUFFIXES:
-        for path in sorted(p for p in posters.iterdir() if p.suffix.lower() == suffix):
-            number = movie_id(path.stem, originals)
-            if number is not None:
-                files.setdefault(number, path)
-    return files
+    strays = []
+    order = {suffix: place for place, suffix in enumerate(POSTER_SUFFIXES)}
+    for path in sorted(
+        posters.iterdir(), key=lambda path: (order.get(path.suffix.lower(), 0), len(path.name), path.name)
+    ):
+        number = movie_id(path.stem, originals)
+        if path.suffix.lower() not in order or path.is_dir():
+            strays.append(f"{path.name}: {'a folder' if path.is_dir() else 'no .jpg, .jpeg, .png or .webp'}")
+        elif number is None:
+            strays.append(f"{path.name}: its name is no movieId")
+        elif files.setdefault(number, path) != path:
+            strays.append(f"{path.name}: {files[number].name} is of the same movie")
+    return files, strays
+
+
+def _example(strays: Sequence[str]) -> str:
+    return f" (such as {strays[0]})" if strays else ""
 
 
 def of_catalogue(found: Mapping[Id, T], known: set[int], where: str) -> dict[int, T]:

@@ -118,7 +118,8 @@ class Tmdb(Online):
     def _by_id(self, movie: Movie, number: int) -> _Record:
         facts, attempts = self._ask(f"movie/{number}", {}, 0, number=number)
         if not same_movie(movie, facts):
-            other = f"{facts.get('imdb_id')} {str(facts.get('title'))[:60]!r}"
+            told = (facts.get("imdb_id"), repr(str(facts.get("title"))[:60]), str(facts.get("release_date") or "")[:4])
+            other = " ".join(str(fact) for fact in told if fact)
             raise Refused(f"TMDB's {number} is another movie ({other})", attempts)
         return _Record(facts, "movie", f"movie/{number}", attempts)
 

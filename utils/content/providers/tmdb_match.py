@@ -25,21 +25,22 @@ def _same_title(movie: Movie, facts: Mapping[str, Any]) -> bool:
     return bool(mine & {normalised(title) for title in theirs if isinstance(title, str)})
 
 
-def _year_gap(movie: Movie, facts: Mapping[str, Any]) -> int:
-    """Return the years between movie and record; 0 where one of them is unknown."""
+def _year_gap(movie: Movie, facts: Mapping[str, Any], unknown: int = 0) -> int:
+    """Return the years between movie and record; ``unknown`` where one of them has none."""
     dates = (str(facts.get(name)) for name in ("release_date", "first_air_date", "air_date"))
     year = next((int(date[:4]) for date in dates if re.match(r"[12][0-9]{3}", date)), None)
-    return 0 if year is None or movie.year is None else abs(year - movie.year)
+    return unknown if year is None or movie.year is None else abs(year - movie.year)
 
 
 def same_movie(movie: Movie, facts: Mapping[str, Any]) -> bool:
-    """Whether a record under the movie's TMDB id is that movie: no other IMDb id, or the same title and year within 1.
+    """Whether a record under the movie's TMDB id is that movie: by the IMDb id, or the same title and year within 1.
 
-    IMDb merges records, so a different number alone does not make another movie.
+    IMDb merges records, so a different number alone does not make another movie. Where one of them has no IMDb id, the
+    title or the year will do, but one must: TMDB numbers films and series apart, so a series' id is some film's, too.
     """
     mine, theirs = movie.imdb, facts.get("imdb_id")
     if mine is None or not isinstance(theirs, str) or not re.fullmatch(r"tt[0-9]{1,12}", theirs):
-        return True
+        return _same_title(movie, facts) or _year_gap(movie, facts, unknown=2) <= 1
     return int(theirs[2:]) == int(mine[2:]) or (_same_title(movie, facts) and _year_gap(movie, facts) <= 1)
 
 
