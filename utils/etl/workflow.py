@@ -31,7 +31,7 @@ from utils.machine.dask_cluster import check_scheduler, cluster
 CATEGORIES = ["userId", "movieId", "genres", "movieId_duplicate"]
 """Categorical columns of the encoded files, in the order of HugeCTR's slots."""
 LABEL = "rating"
-"""Column of the label: float32, 1 where the rating is above LIKED, else 0."""
+"""Column of the label: float32, 1 for a like (``likes_of``), else 0."""
 OUT_OF_VOCABULARY = 2
 NO_GENRE = "(no genres listed)"
 """Stands for an empty list of genres, as in MovieLens."""

@@ -13,7 +13,7 @@ import polars as pl
 
 from utils.handoff.likes import STARS, Likes
 from utils.ratings import scale, values
-from utils.ratings.columns import DataError
+from utils.ratings.columns import DataError, shown
 from utils.ratings.tables import EXTRA, ROW, Kind, ParquetTable, Table, first_line
 
 SCHEMA = {"userId": pl.Int64, "movieId": pl.Int64, "rating": pl.Float32, "timestamp": pl.Int64}
@@ -292,7 +292,7 @@ def _check_share(
     fields = ", ".join(f"{name}={value}" for name, value in example.items() if name not in ("row", "reason"))
     raise DataError(
         f"{table.source}: {share:.1%} of its {lines:,} lines cannot be used, more than MAX_REJECTED={most:g} allows. "
-        f"Most often ({count:,} times): {example['reason']}, such as line {example['row']}: {fields[:200]}. Ratings "
+        f"Most often ({count:,} times): {example['reason']}, such as line {example['row']}: {shown(fields, 200)}. Ratings "
         f"found: {rated[0]:g} to {rated[-1]:g}. {_REMEDIES[reason]} "
         f"MAX_REJECTED={np.ceil(share * 100) / 100:g} goes on without these lines."
     )
