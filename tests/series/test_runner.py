@@ -1,7 +1,9 @@
 """The runner, on two tiny notebooks of its own: what runs, with which parameters, and what is left alone."""
 
+import errno
 import functools
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -9,9 +11,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import nbformat
+import papermill
 import pytest
+from nbclient.exceptions import CellTimeoutError
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from tests.places import ROOT
@@ -342,6 +347,34 @@ def test_a_notebook_whose_process_is_killed(
     assert "FAILED: the notebook's process was killed, most often because memory ran out." in capsys.readouterr().err
     assert executed(root) == [f"{FIRST}.ipynb", f"{SECOND}.ipynb"]
     assert undone(root, STORY="die") == ["02"]
+
+
+def test_a_notebook_whose_process_is_killed_while_it_starts(
+    main: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    startup = tmp_path / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "00.py").write_text("import os; os.kill(os.getpid(), 9)")
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    started = time.monotonic()
+    assert main("STORY=again") == 1
+    assert time.monotonic() - started < 60
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1].startswith("FAILED: the notebook's process was killed, most often because memory ran out. Lower")
+
+
+def test_a_process_that_does_not_start_or_answer_is_one_line(
+    main: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for error, wanted in (
+        (RuntimeError("Kernel didn't respond in 60 seconds"), "the notebook's process did not start. Lower BATCH_SIZE"),
+        (CellTimeoutError("Timeout\nin a cell"), "the notebook's process stopped answering. Run this again"),
+        (OSError(errno.ENOSPC, "No space left on device"), r"No space left to write .*running.ipynb. What was there"),
+        (OSError(errno.EMFILE, "Too many open files"), "Too many open files"),
+    ):
+        monkeypatch.setattr(papermill, "execute_notebook", Mock(side_effect=error))
+        assert main("STORY=again") == 1
+        assert re.search(f"FAILED: .*{wanted}", capsys.readouterr().err.strip().splitlines()[-1])
 
 
 def test_two_runs_are_not_at_once_and_after_a_kill_it_goes_on_where_it_stopped(

@@ -243,9 +243,10 @@ def main(arguments: list[str] | None = None) -> int:
     except RuntimeError as error:  # DeadKernelError; while it starts jupyter_client raises no more than this.
         if "Kernel" not in str(error):
             raise
-        killed = "was killed, most often because memory ran out"
+        killed = "the notebook's process was killed, most often because memory ran out"
+        what = "the notebook's process did not start" if "respond" in str(error) else killed
         message = (
-            f"\nFAILED: the notebook's process {'did not start' if 'respond' in str(error) else killed}. "
+            f"\nFAILED: {what}. "
             "Lower BATCH_SIZE or PART_SIZE, or free some memory, and run this again: it goes on where it stopped."
         )
     except KeyboardInterrupt:
