@@ -4,6 +4,7 @@ import errno
 import functools
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -375,6 +376,23 @@ def test_a_process_that_does_not_start_or_answer_is_one_line(
         monkeypatch.setattr(papermill, "execute_notebook", Mock(side_effect=error))
         assert main("STORY=again") == 1
         assert re.search(f"FAILED: .*{wanted}", capsys.readouterr().err.strip().splitlines()[-1])
+
+
+def test_too_few_open_files(
+    main: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(runner, "run_all", lambda given: 0)
+    allowed = Mock()
+    monkeypatch.setattr(resource, "setrlimit", allowed)
+    for limits in ((runner.FILES, 4096), (resource.RLIM_INFINITY, resource.RLIM_INFINITY)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, limits=limits: limits)
+        assert main() == 0 and not allowed.called
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 4096))
+    assert main() == 0
+    allowed.assert_called_once_with(resource.RLIMIT_NOFILE, (runner.FILES, 4096))
+    allowed.side_effect = ValueError
+    assert main() == 1
+    assert capsys.readouterr().err == "FAILED: only 4096 files may be open at once. Allow 512: `ulimit -n 512`.\n"
 
 
 def test_two_runs_are_not_at_once_and_after_a_kill_it_goes_on_where_it_stopped(
