@@ -136,17 +136,18 @@ def update(dataset: str, root: Path = ROOT) -> list[str]:
         with writing(path) as temporary:
             temporary.write_text(serialised(new[path]))
         for image, call in PICTURES.items():
-            _save_picture(new[path], call, root / image)
+            if (drawn := picture_of(new[path], call)) is not None:
+                (root / image).parent.mkdir(parents=True, exist_ok=True)
+                (root / image).write_bytes(drawn)
     return [path.name for path in changed]
 
 
-def _save_picture(notebook: NotebookNode, call: str, path: Path) -> None:
-    for cell in notebook.cells:
-        if cell.cell_type == "code" and call in cell.source:
-            for output in cell.outputs:
-                if "image/png" in output.get("data", {}):
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    path.write_bytes(base64.b64decode(output.data["image/png"]))
+def picture_of(notebook: NotebookNode, call: str) -> bytes | None:
+    """Return the last PNG that a cell with ``call`` shows; None where there is none."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code" and call in cell.source]
+    data = [output.get("data", {}) for cell in cells for output in cell.outputs]
+    shown = [one["image/png"] for one in data if "image/png" in one]
+    return base64.b64decode(shown[-1]) if shown else None
 
 
 def main(arguments: list[str] | None = None) -> int:
