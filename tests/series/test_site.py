@@ -139,6 +139,7 @@ def test_tables_can_be_scrolled_by_keyboard_and_have_numbers_before_intervals(ro
     (interval,) = table.find_all(class_="interval")
     assert interval.get_text() == "[0.759, 0.789]" and interval.previous_sibling == "0.774 "
     assert [cell.get_text() for cell in table.tbody.find_all("td")] == ["0.774 [0.759, 0.789]", "none"]
+    assert [cell.get_text() for cell in table.find_all("td", class_="number")] == ["0.774 [0.759, 0.789]"]
     assert not page.find_all("style", scoped=True)
 
 

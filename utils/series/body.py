@@ -22,6 +22,7 @@ ACTIVE = ("script", "iframe", "object", "embed", "link", "meta", "base", "form",
 """Elements that run something or load it from elsewhere."""
 _FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(?!\s)([^$]+?)(?<!\s)\$(?!\d)", re.DOTALL)
 _INTERVAL = re.compile(r"([+-]?[\d.,]+) (\[[^\[\]]+\])")
+_NUMBER = re.compile(rf"[+-]?[\d.,]+(e[+-]?\d+)?%?|NaN|{_INTERVAL.pattern}")
 
 
 def body(notebook: NotebookNode, names: Sequence[str], root: Path = ROOT) -> BeautifulSoup:
@@ -116,8 +117,11 @@ def _settle_table(table: Tag, soup: BeautifulSoup) -> None:
     for header in table.find_all("th"):
         if not header.get_text(strip=True):
             header.name = "td"
-    for cell in table.find_all("td", string=_INTERVAL):
-        if found := _INTERVAL.fullmatch(cell.get_text(strip=True)):
+    for cell in table.find_all("td"):
+        text = cell.get_text(strip=True)
+        if _NUMBER.fullmatch(text):
+            cell["class"] = [*cell.get("class", []), "number"]
+        if found := _INTERVAL.fullmatch(text):
             interval = soup.new_tag("span", attrs={"class": "interval"})
             interval.string = found[2]
             cell.clear()
