@@ -120,7 +120,7 @@ def _settle_table(table: Tag, soup: BeautifulSoup) -> None:
     for cell in table.find_all("td"):
         text = cell.get_text(strip=True)
         if _NUMBER.fullmatch(text):
-            cell["class"] = [*cell.get("class", []), "number"]
+            cell["class"] = f"{' '.join(cell.get_attribute_list('class'))} number"
         if found := _INTERVAL.fullmatch(text):
             interval = soup.new_tag("span", attrs={"class": "interval"})
             interval.string = found[2]
