@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -60,7 +61,7 @@ def study(open_for: Open) -> Study:
 
 @pytest.fixture
 def lists(study: Study, open_for: Open) -> ListModel:
-    lists, store = study.fit_lists(FULL, 1), open_for("metrics")
+    lists, store = replace(study.fit_lists(FULL, 1), lean=0.3, blend=1.4, trend=0.02), open_for("metrics")
     onnx_export.export_lists(store.path("serving_lists"), lists, study.data.catalogue.movie_ids)
     store.record("serving_lists", rows=None)
     return lists
@@ -83,17 +84,21 @@ def page_of(root: Path) -> tuple[Path, BeautifulSoup, dict]:
     return path, soup, json.loads(soup.find(id="model").string)
 
 
-def weights_of(model: dict) -> np.ndarray:
-    found = np.frombuffer(base64.b64decode(model["weights"]), "<f4")
-    return found.reshape(len(model["movies"]), -1)
+def adds(model: dict, liked: list[int]) -> np.ndarray:
+    """What each liked movie, by place, adds to the score of each: float64 [liked, movies]."""
+    ease, alike = (np.frombuffer(base64.b64decode(model[name]), "<f4") for name in ("ease", "alike"))
+    ease, alike = (matrix.reshape(len(model["movies"]), -1)[liked].astype(float) for matrix in (ease, alike))
+    return ease + alike / np.sqrt(len(liked))
+
+
+def of_all(model: dict, liked: list[int]) -> np.ndarray:
+    recent = np.array([movie["recent"] or 0 for movie in model["movies"]])
+    return (model["trend"] + model["prior"] / (1 + len(liked) / model["habit"])) * recent
 
 
 def in_numpy(model: dict, liked: list[int]) -> np.ndarray:
     """What the docstrings say of the page's numbers, without its script: places in the order of the list."""
-    recent = np.array([np.nan if movie["recent"] is None else movie["recent"] for movie in model["movies"]])
-    summed = weights_of(model)[liked].sum(axis=0)
-    pull = model["trend"] + model["prior"] / (1 + len(liked) / model["habit"])
-    score = np.where(np.isnan(recent), summed / np.sqrt(len(liked)), summed + pull * recent)
+    score = adds(model, liked).sum(axis=0) + of_all(model, liked)
     score[liked] = -np.inf
     return np.argsort(-score, kind="stable")[: len(score) - len(liked)]
 
@@ -101,9 +106,8 @@ def in_numpy(model: dict, liked: list[int]) -> np.ndarray:
 def because(model: dict, liked: list[int], place: int) -> int | None:
     """The liked movie that adds most to the score, if what all like does not add more."""
     places = sorted(movie - 1 for movie in liked)
-    adds, recent = weights_of(model)[places, place], model["movies"][place]["recent"]
-    pull = model["trend"] + model["prior"] / (1 + len(liked) / model["habit"])
-    return places[adds.argmax()] if adds.max() > 0 and adds.max() >= pull * (recent or 0) else None
+    own = adds(model, places)[:, place]
+    return places[own.argmax()] if own.max() > of_all(model, liked)[place] else None
 
 
 PICKS = [[2, 4, 6], [7, 30, 11], list(range(1, 13))]

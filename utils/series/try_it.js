@@ -4,17 +4,18 @@
 // the list is Python's to the last place. `liked` are places in model.movies; the result is the best k others.
 function recommend(model, liked, k) {
   const f = Math.fround, size = model.movies.length, likes = [...liked].sort((a, b) => a - b);
+  const root = f(Math.sqrt(likes.length));
   const pull = f(model.trend + f(model.prior / f(1 + f(likes.length / model.habit))));
-  const scored = model.movies.map((movie, place) => {
-    let sum = 0, most = 0, because = null;
+  const scored = model.movies.map(({ recent }, place) => {
+    const ofAll = f(pull * (recent ?? 0));
+    let ease = 0, alike = 0, most = ofAll, because = null;
     for (const like of likes) {
-      const weight = model.weights[like * size + place];
-      sum = f(sum + weight);
-      if (weight > most) [most, because] = [weight, like];
+      const at = like * size + place, adds = model.ease[at] + model.alike[at] / root;
+      ease = f(ease + model.ease[at]);
+      alike += model.alike[at];
+      if (adds > most) [most, because] = [adds, like];
     }
-    if (movie.recent === null) return { place, because, score: f(sum / f(Math.sqrt(likes.length))) };
-    const ofAll = f(pull * movie.recent);
-    return { place, because: most >= ofAll ? because : null, score: f(sum + ofAll) };
+    return { place, because, score: f(f(alike / root) + f(ease + ofAll)) };
   });
   const open = scored.filter(({ place }) => !liked.includes(place));
   return open.sort((a, b) => b.score - a.score || a.place - b.place).slice(0, k);
@@ -22,7 +23,9 @@ function recommend(model, liked, k) {
 
 function read(text) {
   const model = JSON.parse(text);
-  model.weights = new Float32Array(Uint8Array.from(atob(model.weights), (byte) => byte.charCodeAt(0)).buffer);
+  for (const name of ["ease", "alike"]) {
+    model[name] = new Float32Array(Uint8Array.from(atob(model[name]), (byte) => byte.charCodeAt(0)).buffer);
+  }
   return model;
 }
 

@@ -2,7 +2,7 @@
 
 The page holds the KNOWN movies liked most and NEW ones nobody has rated, with every weight between them as the model
 has it, in float32. So its list is that of ``new_user.recommend`` without the movies that are not on the page, place
-by place. All movies would be 11 MB for ml-100k and 15 GB for ml-25m. Pages that are read from the disk (``file://``)
+by place. All movies would be 22 MB for ml-100k and gigabytes for ml-25m. Pages that are read from the disk (``file://``)
 may not load a file beside them, so the numbers stand in the page.
 """
 
@@ -23,10 +23,10 @@ from utils.handoff import manifest
 from utils.handoff.manifest import HandOffError
 from utils.handoff.store import Store
 
-KNOWN, NEW = 400, 50
-"""Movies on the page; the weights between 450 take 0.8 MB."""
+KNOWN, NEW = 360, 40
+"""Movies on the page; the weights between 400, by likes and by content, take 1.3 MB."""
 POSTER = (88, 132)
-"""Pixels (width, height) of a poster; 450 take 0.8 MB."""
+"""Pixels (width, height) of a poster; 400 take 0.7 MB."""
 Tables = Mapping[str, np.ndarray]
 
 
@@ -53,24 +53,25 @@ def chosen(model: Tables) -> np.ndarray:
     return np.sort(np.concatenate([best, unknown[np.argsort(-appeal, kind="stable")[:NEW]]]))
 
 
-def weights(model: Tables, places: np.ndarray) -> np.ndarray:
-    """Return what a like of one movie adds to the score of another, float32 [n liked, n scored].
+def weights(model: Tables, places: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what a like of one movie adds to the score of another, float32 [n liked, n scored] each.
 
-    For a known movie a weight of EASE, for a new one the product of contents, which is divided by the root of the
-    number of likes.
+    ``ease`` are the weights of EASE, 0 for new movies; ``alike`` the products of contents, which the score has divided
+    by the root of the number of likes.
     """
     known = np.isin(places, model["known"])
-    found = model["content_of"][places] @ model["mapped"][:, places]
-    rows = model["weights"][model["place_of"][places]]  # Of a new movie, a row of zeros.
-    found[:, known] = rows[:, model["place_of"][places[known]]]
-    return found.astype("<f4")
+    ease = np.zeros((len(places), len(places)), "<f4")
+    own = model["place_of"][places[known]]
+    ease[np.ix_(known, known)] = model["weights"][np.ix_(own, own)]
+    return {"ease": ease, "alike": (model["content_of"][places] @ model["mapped"][:, places]).astype("<f4")}
 
 
 def content(folder: Path, dataset: str) -> dict[str, Any]:
     """Return what the page computes with, ready for JSON, from the files of ``folder``, DATA_DIR/``dataset``.
 
-    ``movies`` are in the order of the catalogue; ``recent`` is None for those without ratings. ``weights`` is base64
-    of little-endian float32, row by row. Raises HandOffError where 07 has not been run or a file is stale or damaged.
+    ``movies`` are in the order of the catalogue; ``recent`` is None for those without ratings. The matrices of
+    ``weights`` are base64 of little-endian float32, row by row. Raises HandOffError where 07 has not been run or a file
+    is stale or damaged.
     """
     store = Store(folder, dataset, manifest.read(folder).get("serving_lists", {}).get("seed", 0), "site", {})
     model, movies = tables(store.need("serving_lists")), store.read("movies_converted")
@@ -85,7 +86,8 @@ def content(folder: Path, dataset: str) -> dict[str, Any]:
         )
     ]
     numbers = {name: float(model[name][0]) for name in ("habit", "prior", "trend")}
-    return numbers | {"movies": listed, "weights": base64.b64encode(weights(model, places).tobytes()).decode()}
+    packed = {name: base64.b64encode(matrix.tobytes()).decode() for name, matrix in weights(model, places).items()}
+    return numbers | {"movies": listed} | packed
 
 
 def _small(posters: Callable[[int], tuple[Image.Image | None, str]], movie: int) -> str | None:
