@@ -123,3 +123,6 @@ def test_a_layer_is_one_line(changed: Changed) -> None:
     assert kinds["text_dense"] == "InnerProduct" and kinds["text_relu"] == "ReLU"
     (mapped,) = [layer for layer in graph.layers if "text_factors" in layer.tops]
     assert tuple(mapped.bottoms) == ("text_relu",)
+    cells = "".join(cell.source for cell in nbformat.read(ROOT / "07-Training-with-HugeCTR.ipynb", 4).cells)
+    for part in ("nn.Linear(b", 'twin.linear(f"{name}_factors")'):
+        assert quoted("Add a layer to the model", part) in cells, "the recipe names what is not in 07"
