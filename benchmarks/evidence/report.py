@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.evidence import picture
 from benchmarks.evidence.study import CONTROLS, FULL, HIDDEN, MODEL, SETS, TABULAR, resampled
 from utils.handoff.atomic import ROOT, writing
 
@@ -131,7 +130,7 @@ def _shown(cell: Mapping[str, Any], digits: int = 3, sign: bool = False) -> str:
 
 def paragraph(summary: Mapping[str, Any]) -> str:
     """Return what may be quoted, at most 120 words, from the data set with real content (the last one)."""
-    name = picture.case_with_real_content(summary)
+    name = [name for name in summary if "random" in name][-1]
     case = summary[name]
     worth, draws, listed = case["worth"], len(case["about"]), case["lists"]["warm"]
 
@@ -221,9 +220,7 @@ def _details(name: str, case: Mapping[str, Any]) -> list[str]:
 
 
 def write() -> None:
-    """Write the page and the README's picture from ``evidence.json`` and, if there is one, ``peers.json``."""
+    """Write the page from ``evidence.json`` and, if there is one, ``peers.json``."""
     peers = json.loads(PEERS.read_text()) if PEERS.exists() else {}
-    summary = json.loads(SUMMARY.read_text())
     with writing(PAGE) as temporary:
-        temporary.write_text(page(summary, peers))
-    picture.write(summary)
+        temporary.write_text(page(json.loads(SUMMARY.read_text()), peers))

@@ -1,12 +1,14 @@
 """What the README shows of the study is what ``evidence.json`` holds: its table, its picture, its sentences."""
 
 import json
-import re
 
+import numpy as np
 import pytest
 
 from benchmarks.evidence import picture, report
 from tests.places import ROOT
+
+COLUMNS = ("cold auc", "warm auc", "cold lists")
 
 
 @pytest.fixture(scope="module")
@@ -28,11 +30,17 @@ def test_the_picture_has_the_numbers_of_the_study(summary: dict) -> None:
         assert grey == [cell["low"] <= 0 <= cell["high"] for cell in cells]
 
 
+def test_the_committed_picture_is_of_the_committed_numbers(summary: dict) -> None:
+    assert picture.draw(summary).png() == picture.PICTURE.read_bytes(), "python -m benchmarks.evidence --page draws it"
+
+
 def test_the_table_of_the_readme_is_the_one_of_the_study(summary: dict) -> None:
     readme, name = (ROOT / "README.md").read_text(), picture.case_with_real_content(summary)
-    page = report.page(summary, {})
-    table = re.search(rf"\*\*{re.escape(name)}\*\*\n\n(.+?)\n\n", page, re.DOTALL)
-    assert table and table[1] in readme, "copy the table of benchmarks/evidence.md into README.md"
+    for kind, cells in summary[name]["worth"].items():
+        shown = [f"{one['value']:+.3f} [{one['low']:+.3f}, {one['high']:+.3f}]" for one in map(cells.get, COLUMNS)]
+        assert f"| {kind} | {' | '.join(shown)} |\n" in readme, (
+            "copy the table of benchmarks/evidence.md into README.md"
+        )
     case = summary[name]
     ours, cold = case["lists"]["warm"], case["lists"]["cold"]
     full = report.LISTS[-1]
@@ -41,4 +49,8 @@ def test_the_table_of_the_readme_is_the_one_of_the_study(summary: dict) -> None:
         f"{ours['item-knn']['value']:.3f}, popularity {ours['popularity']['value']:.3f}), "
         f"{cold[full]['value']:.3f} among cold ones (by lot {cold['popularity']['value']:.3f})"
     )
-    assert sentence in " ".join(readme.split())
+    new, three = case["new users"], case["new users"]["three"]
+    kept = np.mean([given / trained for given, trained in new["kept"]])
+    words = " ".join(readme.split())
+    assert sentence in words and f"given all their ratings, {kept:.2f} of the NDCG@10 that training on them" in words
+    assert f"likes, {three['value']:+.3f} [{three['low']:+.3f}, {three['high']:+.3f}] over popularity" in words

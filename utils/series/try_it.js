@@ -71,7 +71,7 @@ function start() {
     const why = because === null ? otherwise : `because you liked ${model.movies[because].title}`;
     item.append(movie.poster ? image : element("span", movie.genres.join(", "), "blank"));
     item.append(element("strong", named(movie)), element("span", why, "why"));
-    if (movie.recent === null) item.append(element("span", "new: nobody has rated it", "new"));
+    if (movie.recent === null) item.append(element("span", "new: known by its content alone", "new"));
     return item;
   }
 

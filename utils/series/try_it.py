@@ -1,9 +1,9 @@
 """The page on which visitors pick movies they like and get a list, in their browser: a part of ``lists.onnx``.
 
-The page holds the KNOWN movies liked most and NEW ones nobody has rated, with every weight between them as the model
-has it, in float32. So its list is that of ``new_user.recommend`` without the movies that are not on the page, place
-by place. All movies would be 22 MB for ml-100k and gigabytes for ml-25m. Pages that are read from the disk (``file://``)
-may not load a file beside them, so the numbers stand in the page.
+The page holds the KNOWN movies liked most and NEW ones known by content alone, with every weight between them as the
+model has it, in float32. So its list is that of ``new_user.recommend`` without the movies that are not on the page,
+place by place. All movies would be 22 MB for ml-100k and gigabytes for ml-25m. Pages that are read from the disk
+(``file://``) may not load a file beside them, so the numbers stand in the page.
 """
 
 import base64
@@ -69,7 +69,7 @@ def weights(model: Tables, places: np.ndarray) -> dict[str, np.ndarray]:
 def content(folder: Path, dataset: str) -> dict[str, Any]:
     """Return what the page computes with, ready for JSON, from the files of ``folder``, DATA_DIR/``dataset``.
 
-    ``movies`` are in the order of the catalogue; ``recent`` is None for those without ratings. The matrices of
+    ``movies`` are in the order of the catalogue; ``recent`` is None for new ones. The matrices of
     ``weights`` are base64 of little-endian float32, row by row. Raises HandOffError where 07 has not been run or a file
     is stale or damaged.
     """
