@@ -5,7 +5,7 @@ import os
 import sys
 import time
 
-from benchmarks.evidence import report, study
+from benchmarks.evidence import picture, report, study
 from benchmarks.evidence.cases import all_cases
 from utils.series import runner
 
@@ -31,6 +31,7 @@ def main(words: list[str] | None = None) -> int:
         report.summarise([case.result for case in cases if case.result.exists()])
     report.write()
     say(f"written: {report.PAGE.relative_to(runner.ROOT)}")
+    picture.write()
     return 0
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from benchmarks.evidence.cases import Case
 from utils.handoff.atomic import writing
@@ -119,10 +118,7 @@ def _new_users(study: Study, features: FeatureSet) -> dict[str, list[float]]:
     late, cold = tuning.held_out(data, seed)
     without = list_model.fit(ratings.take(~out), data.described(features, seed), (late[~out], cold[~out]), seed)
     known, rated = study.fit_lists(features, seed), ratings.matrix()[chosen]
-    likes = np.flatnonzero(out & ratings.liked)
-    likes = likes[np.argsort(ratings.timestamp[likes], kind="stable")]
-    nth = pd.Series(likes).groupby(ratings.user[likes]).cumcount().to_numpy()
-    three = ratings.take(likes[nth < 3]).matrix()[chosen]
+    three = ratings.take(out).first(3).matrix()[chosen]
     user, movie = data.places("valid")
     asked = np.isin(user, chosen) & (data.splits["valid"].label.numpy() == 1)
     wanted = np.searchsorted(chosen, user[asked]), movie[asked]

@@ -7,6 +7,7 @@ import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.sparse import csr_matrix, eye, hstack
 
-from utils.handoff import vector_columns
 from utils.handoff.likes import STARS
 
 Settings = Mapping[str, Any]
@@ -30,7 +30,8 @@ class Task:
 
     So the libraries sample negatives among movies with likes only, and a held-out movie is never taught as disliked.
     ``user_ids``, ``movie_ids`` int64 are the raw ids of all; ``user``, ``movie`` int64 [n] and ``rating`` float32 [n]
-    the ratings; ``content`` float32 [movies, width] the vectors.
+    the ratings; ``content`` float32 [movies, width] what our own lists read: genres as zeros and ones, then the vectors
+    of the feature store.
     """
 
     user_ids: np.ndarray
@@ -43,10 +44,9 @@ class Task:
     content: np.ndarray
 
     @classmethod
-    def of(cls, train: pa.Table, user_ids: np.ndarray, store: pa.Table) -> "Task":
-        """``train`` has userId, movieId and rating, ``store`` the movieId, poster and text of all movies."""
-        likes, movie_ids = train.filter(pc.field("rating") > STARS.above), store["movieId"].to_numpy()
-        content = np.hstack([vector_columns.vectors(store[name]) for name in ("poster", "text")])
+    def of(cls, train: pa.Table, user_ids: np.ndarray, movie_ids: np.ndarray, content: np.ndarray) -> "Task":
+        """``train`` has userId, movieId and rating; a row of ``content`` is a movie's."""
+        likes = train.filter(pc.field("rating") > STARS.above)
         order, counts = [], []
         for column, ids in (("userId", user_ids), ("movieId", movie_ids)):
             has_like = np.isin(ids, likes[column].to_numpy())
@@ -56,6 +56,10 @@ class Task:
         task = cls(*ids, *counts, none, none, train["rating"].to_numpy(), content[order[1]])
         user, movie = task.positions(train, "train")
         return replace(task, user=user, movie=movie)
+
+    def without(self, train: pa.Table, rows: np.ndarray) -> "Task":
+        """Return the task of ``train``, this one's ratings, without some ``rows``, bool [n]."""
+        return Task.of(train.filter(~rows), self.user_ids, self.movie_ids, self.content)
 
     def positions(self, table: pa.Table, where: object) -> tuple[np.ndarray, np.ndarray]:
         """Return the numbers of userId and movieId of ``table``, int64 [rows]. Raises PeerError for unknown ones."""
@@ -99,8 +103,8 @@ def cornac(name: str, task: Task, settings: Settings, seed: int) -> np.ndarray:
     return scores if name == "VBPR" else scores[:, : task.movies]
 
 
-def implicit(name: str, task: Task, settings: Settings, seed: int) -> np.ndarray:
-    """Weighted least squares (Hu, Koren and Volinsky, ICDM 2008), or BPR by another library."""
+def implicit(name: str, task: Task, settings: Settings, seed: int, factors: bool = False) -> Any:
+    """Weighted least squares (Hu, Koren and Volinsky, ICDM 2008), or BPR by another library; scores or ``factors``."""
     from threadpoolctl import threadpool_limits
 
     module, _, kind = name.partition(".")
@@ -109,7 +113,7 @@ def implicit(name: str, task: Task, settings: Settings, seed: int) -> np.ndarray
     with threadpool_limits(1, "blas"):
         model = make(**settings, num_threads=1, random_state=seed, use_gpu=False)
         model.fit(task.likes(), show_progress=False)
-    return model.user_factors @ model.item_factors.T
+    return (model.user_factors, model.item_factors) if factors else model.user_factors @ model.item_factors.T
 
 
 def lightfm(content: bool, task: Task, settings: Settings, seed: int) -> np.ndarray:
@@ -125,6 +129,58 @@ def lightfm(content: bool, task: Task, settings: Settings, seed: int) -> np.ndar
     model.fit(task.likes().tocoo(), item_features=features[: task.movies], epochs=epochs, num_threads=1)
     bias, factors = model.get_item_representations(features)
     return model.user_embeddings @ factors.T + bias
+
+
+def irspack(name: str, content: bool, task: Task, settings: Settings, seed: int) -> np.ndarray:
+    """RP3beta (Paudel et al., TiiS 2016), or iALS++ (Rendle et al., RecSys 2022), which may learn from features."""
+    module = importlib.import_module("irspack")
+    known = {"random_seed": seed} if "IALS" in name else {}
+    if content:
+        known |= {"item_features": task.content[: task.movies]}
+    model = getattr(module, name)(task.likes(), n_threads=1, **known, **settings).learn()
+    scores = model.get_score(np.arange(task.users))
+    if not content:
+        return scores
+    return np.hstack([scores, model.get_score_from_item_features(np.arange(task.users), task.content[task.movies :])])
+
+
+def content_knn(task: Task, settings: Settings, seed: int) -> np.ndarray:
+    """Cosine of a movie's content, less the mean movie's, to the mean content of what the user likes."""
+    centred = task.content - task.content[: task.movies].mean(axis=0)
+    unit = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-9)
+    return (task.likes() @ unit[: task.movies]) @ unit.T
+
+
+def dropoutnet(task: Task, settings: Settings, seed: int) -> np.ndarray:
+    """Movies' vectors from their factors and content, factors left out at random (Volkovs et al., NeurIPS 2017).
+
+    After the paper: factors of a known model (implicit's ALS), a tower for movies, and products taught to equal those
+    of the factors. No library with it installs here. Users keep their factors, for in no split are they all new.
+    """
+    import torch
+    from torch import nn
+
+    torch.manual_seed(seed)
+    model = implicit("als.AlternatingLeastSquares", task, {"factors": 48, "regularization": 10.0}, seed, factors=True)
+    users, factors = (torch.from_numpy(np.asarray(one, np.float32)) for one in model)
+    scale = factors.std()
+    content = torch.from_numpy(task.content)
+    width = factors.shape[1]
+    tower = nn.Sequential(nn.Linear(width + content.shape[1], 256), nn.Tanh(), nn.Linear(256, width))
+    optimizer = torch.optim.Adam(tower.parameters(), settings["learning_rate"], weight_decay=1e-6)
+    known = torch.hstack([factors / scale, content[: task.movies]])
+    for _ in range(settings["epochs"]):
+        for movies in torch.randperm(task.movies).split(100):
+            inputs = known[movies].clone()
+            inputs[torch.rand(len(movies)) < settings["dropout"], :width] = 0
+            asked = users[torch.randint(len(users), (256,))]
+            loss = ((asked @ (tower(inputs) * scale).T - asked @ factors[movies].T) ** 2).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    new = torch.hstack([torch.zeros(len(content) - task.movies, width), content[task.movies :]])
+    with torch.inference_mode():
+        return (users @ (tower(torch.vstack([known, new])) * scale).T).numpy()
 
 
 @dataclass(frozen=True)
@@ -143,11 +199,10 @@ class Peer:
 
 
 def _varied(common: Settings, **varied: Sequence[Any]) -> list[Settings]:
-    (one, values), (two, others) = varied.items()
-    return [{**common, one: value, two: other} for value in values for other in others]
+    return [{**common, **dict(zip(varied, values, strict=True))} for values in product(*varied.values())]
 
 
-CONTENT, LIGHTFM = "ids+poster+text", "rectools-lightfm"
+CONTENT, LIGHTFM = "ids+genres+facts+poster+text", "rectools-lightfm"
 _WARP = _varied({"learning_rate": 0.05, "epochs": 20}, no_components=[16, 48], item_alpha=[0.0, 1e-5])
 PEERS: dict[str, Peer] = {
     "popularity": Peer("numpy", "ids", popularity, [{}], seeded=False),
@@ -158,9 +213,19 @@ PEERS: dict[str, Peer] = {
     "cornac-vbpr": Peer("cornac", CONTENT, partial(cornac, "VBPR"), _varied(
         {"n_epochs": 20, "batch_size": 256, "k": 32, "k2": 16}, learning_rate=[0.002, 0.005], lambda_w=[0.01, 0.1])),
     "implicit-als": Peer("implicit", "ids", partial(implicit, "als.AlternatingLeastSquares"), _varied(
-        {"iterations": 15, "alpha": 1.0}, factors=[16, 48], regularization=[1.0, 10.0])),
+        {"iterations": 15}, factors=[16, 48], regularization=[1.0, 10.0], alpha=[0.5, 1.0, 2.0])),
     "implicit-bpr": Peer("implicit", "ids", partial(implicit, "bpr.BayesianPersonalizedRanking"), _varied(
         {"learning_rate": 0.01, "regularization": 0.01}, factors=[16, 63], iterations=[50, 100])),
+    "irspack-rp3beta": Peer("irspack", "ids", partial(irspack, "RP3betaRecommender", False), _varied(
+        {}, top_k=[100, 400], alpha=[0.6, 0.8, 1.0], beta=[0.2, 0.4, 0.6]), seeded=False),
+    "irspack-ials": Peer("irspack", "ids", partial(irspack, "IALSRecommender", False), _varied(
+        {}, n_components=[32, 64], alpha0=[0.03, 0.1, 0.3], reg=[0.01, 0.03, 0.1])),
+    "irspack-ials-content": Peer("irspack", CONTENT, partial(irspack, "IALSRecommender", True), _varied(
+        {"feature_warmup_epochs": 2}, n_components=[32, 64], alpha0=[0.1, 0.3], reg=[0.03, 0.1],
+        lambda_item_feature=[300.0, 1000.0, 3000.0])),
+    "content-knn": Peer("numpy", CONTENT, content_knn, [{}], seeded=False),
+    "dropoutnet": Peer("implicit", CONTENT, dropoutnet, _varied(
+        {"epochs": 100}, learning_rate=[0.001, 0.003], dropout=[0.3, 0.6])),
     "lightfm": Peer(LIGHTFM, "ids", partial(lightfm, False), _WARP),
     "lightfm-content": Peer(LIGHTFM, CONTENT, partial(lightfm, True), _WARP),
 }  # fmt: skip

@@ -1,9 +1,9 @@
 """Train the peers and write their lists: ``benchmarks/peers/.venv/bin/python -m benchmarks.peers.run DATA OUT.csv``.
 
 They need numpy 2, so they live in an environment of their own (``make peers``) and meet ours in files only: the
-hand-offs of 01 and 05 in DATA, two files out. OUT.csv has one row for each model and seed, with its settings or the
-error that kept it away; ``benchmarks.peers.evaluate`` judges the lists beside it (.parquet). Settings are chosen by
-NDCG@10 on a tenth of the likes of train; ``valid`` and ``cold`` only say which users and held-out movies there are.
+hand-offs of 01 and 05 in DATA, two files out. OUT.csv has one row for each model, slice and seed, with its settings or
+the error that kept it away; ``benchmarks.peers.evaluate`` judges the lists beside it (.parquet). Settings are chosen by
+NDCG@10 on a tenth of train; ``valid`` and ``cold`` only say which users and held-out movies there are.
 """
 
 import argparse
@@ -18,30 +18,37 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
 from benchmarks.peers.models import PEERS, Peer, PeerError, Settings, Task, popularity
+from utils.handoff import vector_columns
 from utils.handoff.atomic import sha256, writing
+from utils.handoff.contract import BLOCKS
 from utils.handoff.likes import STARS
 from utils.metrics.ranking import recall_ndcg, top_k
 
 K, SEEDS, ASIDE = 20, (42, 43, 44), 0.1
-COLUMNS = ("model", "features", "seed", "package", "version", "settings", "tuning_ndcg@10", "seconds", "error")
+COLUMNS = ("model", "features", "slice", "seed", "package", "version", "settings", "tuning_ndcg@10", "seconds", "error")
 LAST = -1e30
 """Score of a movie that a peer knows nothing of: below every other, yet still a movie that may be listed."""
 
 
 def read(folder: Path) -> tuple[Task, dict[str, pa.Table]]:
     """Return the task of a data set's folder, and the tables of 01 and 05. Raises PeerError saying what to run."""
-    names = ("train", "valid", "cold", "feature_store")
+    names = ("train", "valid", "cold", "feature_store", "movies_converted")
     try:
         found = {name: pq.read_table(folder / f"{name}.parquet", partitioning=None) for name in names}
     except (OSError, pa.ArrowException) as error:
         raise PeerError(f"{folder} cannot be read ({error}). Run notebooks 01 to 05 first.") from error
     users = np.unique(np.concatenate([found[name]["userId"].to_numpy() for name in names[:3]]))
-    task = Task.of(found["train"], users, found["feature_store"])
+    store, ids = found["feature_store"], found["feature_store"]["movieId"].to_numpy()
+    listed = found["movies_converted"].to_pandas().set_index("movieId")["genres"].reindex(ids).explode()
+    parts = [pd.crosstab(listed.index, listed).reindex(ids, fill_value=0).to_numpy(np.float32)]
+    parts += [vector_columns.vectors(store[name]) for name in BLOCKS if name in store.column_names]
+    task = Task.of(found["train"], users, ids, np.hstack(parts))
     if not task.movies:
         raise PeerError(f"{folder}/train.parquet has no rating above {STARS.above:g}: there is nothing to learn from.")
     return task, found
@@ -71,17 +78,28 @@ def lists_of(task: Task, scores: np.ndarray, k: int, candidates: np.ndarray | No
     return top_k(lambda start, stop: scores[start:stop], len(scores), seen, k, candidates=candidates)[0]
 
 
-def tune(peer: Peer, task: Task, tables: Mapping[str, pa.Table]) -> tuple[Settings, float | None]:
-    """Return the settings with the best NDCG@10 on likes taken out of train, and that NDCG@10."""
+def tune(peer: Peer, task: Task, train: pa.Table, part: str) -> tuple[Settings, float | None]:
+    """Return the settings with the best NDCG@10 on a tenth of train that is left out, and that NDCG@10.
+
+    For lists of all movies ("warm") a tenth of the likes is left out, for cold ones a tenth of the movies.
+    """
     if len(peer.choices) == 1:
         return peer.choices[0], None
-    likes = np.flatnonzero(task.rating > STARS.above)
-    aside = np.random.default_rng(0).choice(likes, max(1, round(ASIDE * len(likes))), replace=False)
-    rest = np.delete(np.arange(len(task.rating)), aside)
-    part = Task.of(tables["train"].take(rest), task.user_ids, tables["feature_store"])
-    wanted, reached = part.positions(tables["train"].take(aside), "train"), []
+    liked, generator = task.rating > STARS.above, np.random.default_rng(0)
+
+    def tenth(of: np.ndarray) -> np.ndarray:
+        return generator.choice(of, max(1, round(ASIDE * len(of))), replace=False)
+
+    if part == "warm":
+        aside, pool = np.isin(np.arange(len(liked)), tenth(np.flatnonzero(liked))), None
+    else:
+        movies = tenth(np.arange(task.movies))
+        aside, pool = np.isin(task.movie, movies), task.movie_ids[movies]
+    rest = task.without(train, aside)
+    wanted, reached = rest.positions(train.filter(aside & liked), "train"), []
+    candidates = None if pool is None else np.isin(rest.movie_ids, pool)
     for settings in peer.choices:
-        lists = lists_of(part, score_table(part, peer, settings, 0), 10)
+        lists = lists_of(rest, score_table(rest, peer, settings, 0), 10, candidates)
         reached.append(float(recall_ndcg(lists, *wanted, 10)[2].mean()))
     return peer.choices[int(np.argmax(reached))], max(reached)
 
@@ -95,31 +113,30 @@ def run_peer(
     rows, lists = [], []
     try:
         tags["version"] = metadata.version(peer.package)
-        settings, tags["tuning_ndcg@10"] = tune(peer, task, tables)
         cold = np.isin(task.movie_ids, tables["cold"]["movieId"].to_numpy())
-        for seed in seeds if peer.seeded else seeds[:1]:
-            start = time.monotonic()
-            scores = score_table(task, peer, settings, seed)
-            seconds = round(time.monotonic() - start, 2)
-            lists += tabulate(task, scores, cold, {"model": name, "features": peer.features, "seed": seed})
-            rows.append(tags | {"seed": seed, "settings": json.dumps(settings), "seconds": seconds})
+        pools = {"warm": None} | ({"cold": cold} if "+" in peer.features and cold.any() else {})
+        for part, pool in pools.items():
+            settings, reached = tune(peer, task, tables["train"], part)
+            for seed in seeds if peer.seeded else seeds[:1]:
+                start = time.monotonic()
+                scores = score_table(task, peer, settings, seed)
+                seconds = round(time.monotonic() - start, 2)
+                one = {"model": name, "features": peer.features, "seed": seed, "slice": part}
+                lists.append(tabulate(task, lists_of(task, scores, K, pool), one))
+                more = {"tuning_ndcg@10": reached, "settings": json.dumps(settings), "seconds": seconds}
+                rows.append(tags | one | more)
     # Foreign code may raise anything; its words belong in the table, and the other peers go on.
     except Exception as error:
         rows.append(tags | {"error": f"{type(error).__name__}: {error}"})
     return rows, lists
 
 
-def tabulate(task: Task, scores: np.ndarray, cold: np.ndarray, tags: Mapping[str, Any]) -> list[pa.Table]:
-    """Return the lists among all movies (slice "warm") and, from peers that read content, among the held-out ones."""
-    pools = {"warm": None} | ({"cold": cold} if "+" in tags["features"] and cold.any() else {})
-    tables = []
-    for name, pool in pools.items():
-        lists = lists_of(task, scores, K, pool)
-        user, place = np.nonzero(lists >= 0)
-        columns = {key: [value] * len(user) for key, value in {**tags, "slice": name}.items()}
-        movies = task.movie_ids[lists[user, place]]
-        tables.append(pa.table(columns | {"userId": task.user_ids[user], "rank": place + 1, "movieId": movies}))
-    return tables
+def tabulate(task: Task, lists: np.ndarray, tags: Mapping[str, Any]) -> pa.Table:
+    """Return lists as rows: the tags, userId, rank and movieId."""
+    user, place = np.nonzero(lists >= 0)
+    columns = {key: [value] * len(user) for key, value in tags.items()}
+    movies = task.movie_ids[lists[user, place]]
+    return pa.table(columns | {"userId": task.user_ids[user], "rank": place + 1, "movieId": movies})
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -116,7 +116,7 @@ def test_a_user_without_ratings_gets_what_was_liked_lately(model: ListModel) -> 
 
 def test_a_dislike_is_no_like_and_counts_less(model: ListModel) -> None:
     rows = sparse.csr_matrix(np.float32([[1], [DISLIKED]]) * np.eye(40, dtype=np.float32)[2])
-    liked, disliked = replace(model, trend=0.0, prior=0.0).scores(rows)
+    liked, disliked = replace(model, trend=0.0, prior=0.0, lean=0.0).scores(rows)
     assert disliked[model.known] == pytest.approx(DISLIKED * liked[model.known], abs=1e-5)
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import copy
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -174,6 +175,7 @@ def test_the_notebooks_and_the_pictures_of_the_readme_are_written(
     assert main("ml-100k") == 0
     assert capsys.readouterr().out == "The outputs are up to date.\n"
     assert (root / NAME).read_text() == text
+    assert json.loads((root / committed_outputs.TIMES).read_text()) == {"00-First": 5, "01-Toy": 5}
     assert sorted(path.name for path in root.iterdir()) == ["00-First.ipynb", NAME, "docs", "runs"]
 
 

@@ -6,15 +6,18 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import nbformat
+import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from tests.conftest import Open
 from tests.places import ROOT
 from utils.handoff.parameters import ParameterError
 from utils.plots.explorer import NO_WIDGETS
-from utils.series import site
+from utils.series import front, site
+from utils.series.runner import RECORD
 from utils.series.site import ReportError
 
 PNG = base64.b64encode(b"\x89PNG picture").decode()
@@ -96,8 +99,10 @@ def test_a_page_for_each_notebook_that_leads_to_the_others(root: Path) -> None:
     assert "committed 01-Middle" in pages["01-Middle.html"].find(class_="output").get_text()
     assert "print(1 < 2)" in pages["01-Middle.html"].get_text()
     rows = [[cell.get_text() for cell in row.find_all("td")] for row in pages["index.html"].find_all("tr")]
-    told = [[f"{place} · The <{name}> & more", "It does this ."] for place, name in enumerate(NAMES)]
-    assert [row[:2] for row in rows] == told
+    told = [[f"{place} · The <{name}> & more", "It does this."] for place, name in enumerate(NAMES)]
+    assert [[title, about.splitlines()[0]] for title, about in rows] == told
+    note = pages["index.html"].find(class_="note").get_text()
+    assert note.startswith("There is no page to try it: toy/lists.onnx does not exist. Run 07-")
     for place, name in enumerate(order):
         page = pages[name]
         assert [link["href"] for link in page.header.find_all("a")] == order
@@ -111,6 +116,65 @@ def test_a_page_for_each_notebook_that_leads_to_the_others(root: Path) -> None:
     del pages["02-End.html"]
     with pytest.raises(KeyError, match=r"02-End\.html"):
         check_links(pages)
+
+
+def test_formulas_are_drawn_by_the_browser(root: Path) -> None:
+    source = r"Let $u \cdot m < 1$ & $$\frac{1}{n}$$ cost \$5 or `$x$`, $5 and $6, $\href{javascript:alert(1)}{a}$"
+    page = with_cells(root, new_markdown_cell(source))
+    inline, block, linked = page.find_all("math")
+    assert [part.get_text() for part in inline.find_all(["mi", "mo", "mn"])] == ["u", "·", "m", "<", "1"]
+    assert block["display"] == "block" and block.find("mfrac")
+    assert linked.get_text() == "a" and not page.find_all(href=re.compile("javascript"))
+    text = page.main.get_text()
+    assert "&" in text and "$5 and $6" in text and "$x$" in page.find("code", string="$x$")
+
+
+def test_tables_can_be_scrolled_by_keyboard_and_have_numbers_before_intervals(root: Path) -> None:
+    frame = pd.DataFrame({"auc": ["0.774 [0.759, 0.789]", "none"]}, index=["a", "b"])
+    html = f"{frame.to_html()}<style scoped>td {{ color: red }}</style>"
+    page = with_cells(root, new_markdown_cell("## Numbers"), displayed(text__html=html))
+    table = page.find(class_="dataframe")
+    assert table.parent["tabindex"] == "0" and table.parent["aria-label"] == "Table in the section 'Numbers'"
+    assert all(header.get_text(strip=True) for header in table.find_all("th"))
+    (interval,) = table.find_all(class_="interval")
+    assert interval.get_text() == "[0.759, 0.789]" and interval.previous_sibling == "0.774 "
+    assert [cell.get_text() for cell in table.tbody.find_all("td")] == ["0.774 [0.759, 0.789]", "none"]
+    assert [cell.get_text() for cell in table.find_all("td", class_="number")] == ["0.774 [0.759, 0.789]"]
+    assert not page.find_all("style", scoped=True)
+
+
+def test_a_long_page_has_a_table_of_contents(root: Path) -> None:
+    page = with_cells(root, *(new_markdown_cell(f"{'#' * level} Part {level}") for level in (1, 2, 3, 1, 2)))
+    listed = [(link["href"], link.get_text()) for link in page.find(class_="contents").find_all("a")]
+    assert [text for _, text in listed] == ["Go on", "Part 1", "Part 2", "Part 1", "Part 2"]
+    assert all(page.find(id=target[1:]) for target, _ in listed)
+    assert soups_of(root / "runs" / "toy" / "site")["00-Start.html"].find(class_="contents") is None
+
+
+def test_the_front_page_shows_the_pictures_and_numbers_of_the_run(root: Path, open_for: Open) -> None:
+    made = notebook("02-End", displayed(image__png=PNG))
+    made.cells[-1].source = "plots.ablation(measured)"
+    made.metadata[RECORD] = {"parameters": {"DATA_DIR": "../data"}}
+    put(root, "runs/toy/02-End.ipynb", made)
+    store = open_for("metrics")
+    rows = [
+        ("torch", "multimodal", "ids+text", 1, "warm", "auc", 0.8, 0.75, 0.85),
+        ("torch", "multimodal", "ids+text", 2, "warm", "auc", 0.6, 0.55, 0.65),
+        ("torch", "multimodal", "ids+text(shuffled)", 1, "warm", "auc", 0.5, 0.4, 0.6),
+        ("baseline", "user mean", "ids", 1, "cold", "auc", 0.7, 0.6, 0.8),
+        ("baseline", "other", "ids", 1, "cold", "auc", 0.7, 0.6, 0.8),
+    ]
+    columns = ["trainer", "model", "features", "seed", "slice", "metric", "value", "low", "high"]
+    pd.DataFrame(rows, columns=columns).assign(split="random", n=9).to_csv(store.path("metrics"), index=False)
+    store.record("metrics", rows=len(rows))
+    found = front.tables(store.folder, "toy")
+    assert [table["title"] for table in found] == ["Will they like it? AUC"]
+    wanted = [("user mean", [("", ""), ("0.700", "[0.600, 0.800]")])]
+    wanted += [("multimodal: ids + text", [("0.700", "[0.550, 0.850]"), ("", "")])]
+    assert found[0]["rows"] == wanted
+    index = soups_of(site.build("toy", root).parent)["index.html"]
+    assert [picture["src"] for picture in index.find_all("img")] == [f"data:image/png;base64,{PNG}"]
+    assert "0.700 [0.550, 0.850]" in index.find("table", class_="numbers").get_text()
 
 
 def test_a_failed_run_goes_before_an_executed_one_and_both_before_the_committed_notebook(root: Path) -> None:
@@ -143,7 +207,7 @@ def test_pages_load_nothing(root: Path) -> None:
         check_loads_nothing(soup)
     assert page.find("b", string="kept")
     assert "[far]" in page.get_text()
-    assert "$x^2$" in page.get_text()
+    assert page.find("math").get_text() == "x2"
     pictures = {picture["alt"]: picture["src"] for picture in page.find_all("img")}
     assert pictures["near"].startswith("data:image/png;base64,")
     assert pictures["Output in the section 'Go on'"].endswith(PNG)
@@ -213,7 +277,7 @@ def test_a_site_that_cannot_be_finished_leaves_the_old_one(root: Path, monkeypat
         site.build("toy", root)
     damaged.unlink()
     made = iter(["first", "second"])
-    monkeypatch.setattr(site, "document", lambda **_: next(made))  # The third page is not made.
+    monkeypatch.setattr(site, "document", lambda *_: next(made))  # The third page is not made.
     with pytest.raises(StopIteration):
         site.build("toy", root)
     assert {path.name: path.read_bytes() for path in index.parent.iterdir()} == before

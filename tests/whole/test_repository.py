@@ -18,7 +18,8 @@ from tests.places import ROOT
 from utils.handoff.contract import ARTEFACTS
 from utils.series import runner
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+FRONT = [ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG", "SECURITY")]
+PAGES = [*FRONT, *sorted((ROOT / "docs").glob("*.md"))]
 NOTEBOOKS = [*sorted(ROOT.glob("[0-9][0-9]-*.ipynb")), *sorted(ROOT.glob("examples/*.ipynb"))]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 TARGET = re.compile(r"(?:^|[\s;&|(])make +(?:[A-Z]+=\S+ +)*([a-z][a-z-]*)", re.MULTILINE)
@@ -208,6 +209,19 @@ def test_contributing_names_every_room_in_the_order_of_imports() -> None:
     assert set(named) == set(rooms) == {path.parent.name for path in (ROOT / "utils").glob("*/__init__.py")}
     # plots is imported by what comes last only, although it needs no other room.
     assert [room for room in named if room != "plots"] == [room for room in rooms if room != "plots"]
+
+
+def test_the_citation_and_the_forms_of_issues_can_be_read() -> None:
+    citation = loaded(ROOT / "CITATION.cff")
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)  # What the schema, 1.2.0, asks for.
+    assert f"# {citation['title']}\n" in text_of(ROOT / "README.md")
+    assert citation["license"] == "Apache-2.0" and "Apache License" in (ROOT / "LICENSE").read_text()
+    forms = [path for path in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml") if path.name != "config.yml"]
+    assert len(forms) == 2
+    for form in map(loaded, forms):
+        assert {"name", "description", "body"} <= set(form)
+        ids = [part["id"] for part in form["body"] if part["type"] != "markdown"]
+        assert ids and len(set(ids)) == len(ids)
 
 
 def sections(text: str) -> dict[str, str]:

@@ -26,6 +26,8 @@ from utils.plots.explorer import NO_WIDGETS
 
 PICTURES = {"docs/images/ablation.png": "plots.ablation(", "docs/images/shelf.png": "plots.shelf(*shelves.of("}
 """Pictures in the README, and the call in the cell whose output they are."""
+TIMES = "docs/times.json"
+"""Seconds that each notebook of that run took: what the README and the notebooks say of minutes is held to it."""
 LARGEST = 300 * 1024
 """Bytes that a committed notebook may have."""
 _WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -121,32 +123,38 @@ def serialised(notebook: NotebookNode) -> str:
 def update(dataset: str, root: Path = ROOT) -> list[str]:
     """Copy the outputs of ``runs`` into the notebooks of ``root``; return the names of those that changed.
 
-    Those of the series are in ``runs/dataset``, those of the examples in ``runs/examples``.
+    Those of the series are in ``runs/dataset``, those of the examples in ``runs/examples``. TIMES is written as well.
     """
     dataset_name(dataset)
-    new = {}
+    new, seconds = {}, {}
     for path in [*sorted(root.glob("[0-9][0-9]-*.ipynb")), *sorted(root.glob("examples/*.ipynb"))]:
         folder = dataset if path.parent == root else "examples"
         executed = root / "runs" / folder / path.name
         if not executed.exists():
             raise OutputsError(f"runs/{folder}/{path.name} does not exist. Run the series first: make run")
-        new[path] = with_outputs(nbformat.read(path, 4), nbformat.read(executed, 4), path.name, root)
+        run = nbformat.read(executed, 4)
+        new[path] = with_outputs(nbformat.read(path, 4), run, path.name, root)
+        seconds[path.stem] = round(run.metadata.papermill.duration)
     changed = [path for path, notebook in new.items() if path.read_text() != serialised(notebook)]
     for path in changed:
         with writing(path) as temporary:
             temporary.write_text(serialised(new[path]))
         for image, call in PICTURES.items():
-            _save_picture(new[path], call, root / image)
+            if (drawn := picture_of(new[path], call)) is not None:
+                (root / image).parent.mkdir(parents=True, exist_ok=True)
+                (root / image).write_bytes(drawn)
+    (root / TIMES).parent.mkdir(parents=True, exist_ok=True)
+    with writing(root / TIMES) as temporary:
+        temporary.write_text(json.dumps(seconds, indent=1) + "\n")
     return [path.name for path in changed]
 
 
-def _save_picture(notebook: NotebookNode, call: str, path: Path) -> None:
-    for cell in notebook.cells:
-        if cell.cell_type == "code" and call in cell.source:
-            for output in cell.outputs:
-                if "image/png" in output.get("data", {}):
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    path.write_bytes(base64.b64decode(output.data["image/png"]))
+def picture_of(notebook: NotebookNode, call: str) -> bytes | None:
+    """Return the last PNG that a cell with ``call`` shows; None where there is none."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code" and call in cell.source]
+    data = [output.get("data", {}) for cell in cells for output in cell.outputs]
+    shown = [one["image/png"] for one in data if "image/png" in one]
+    return base64.b64decode(shown[-1]) if shown else None
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,38 +1,36 @@
 """A static site of an executed series: ``python -m utils.series.site [DATASET]`` (``make report``).
 
-``runs/<DATASET>/site/`` gets an index and one page per notebook, to be read from the disk (``file://``) or from any web
-server. A page is one file: styles and pictures are in it, scripts are not, and its Content-Security-Policy forbids the
-browser to load anything else. nbconvert renders the notebooks, ``site.html.j2`` puts a page around each, and links
-between notebooks become links between pages.
+``runs/<DATASET>/site/`` gets a front page (``front``), one page per notebook (``body``) and one to try the recommender
+(``try_it``), to be read from the disk (``file://``) or from any web server. A page is one file: styles and pictures are
+in it, and its Content-Security-Policy forbids the browser to load anything else, or to run any script but that of the
+page to try. ``site.html.j2`` is what all pages share.
 """
 
 import argparse
 import base64
-import copy
-import mimetypes
+import hashlib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote, urlsplit
+from typing import Any, TypeVar
 
 import nbformat
-from bs4 import BeautifulSoup, Tag
-from jinja2 import Environment
-from nbconvert import HTMLExporter
-from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+from bs4 import BeautifulSoup
+from jinja2 import Environment, FileSystemLoader
 from nbformat import NotebookNode
 from pygments.formatters import HtmlFormatter
 
 from utils.handoff.atomic import ROOT, clear_left_overs, writing
+from utils.handoff.manifest import HandOffError
 from utils.handoff.parameters import ParameterError, dataset_name
-from utils.series import runner
-from utils.series.committed_outputs import without_widgets
+from utils.series import front, runner, try_it
+from utils.series.body import body, contents
 
-ACTIVE = ("script", "iframe", "object", "embed", "link", "meta", "base", "form", "video", "audio", "source")
-"""Elements that run something or load it from elsewhere."""
+HERE = Path(__file__).parent
+TRY = "try-it.html"
+T = TypeVar("T")
 
 
 class ReportError(RuntimeError):
@@ -78,7 +76,7 @@ def pages(dataset: str, root: Path = ROOT) -> list[Page]:
         any_run |= source != path
         found.append(Page(path.stem, _read(source), versions[source]))
     shown = any(cell.get("outputs") for page in found for cell in page.notebook.cells)
-    if not shown or not (any_run or dataset == _default_dataset(root)):
+    if not shown or not (any_run or dataset == _default(root, "DATASET")):
         without = "" if shown else ", and the committed ones have no outputs"
         raise ReportError(
             f"runs/{dataset}/ has no executed notebook{without}. Run the series first: make run DATASET={dataset}"
@@ -93,66 +91,18 @@ def _read(path: Path) -> NotebookNode:
         raise ReportError(f"{path} is no notebook that can be read ({error}). Delete it, then: make run") from error
 
 
-def _default_dataset(root: Path) -> str | None:
-    return runner.default_of(runner.plan({}, root), "DATASET")
+def _default(root: Path, name: str) -> str | None:
+    return runner.default_of(runner.plan({}, root), name)
 
 
-def body(notebook: NotebookNode, names: Sequence[str], root: Path = ROOT) -> BeautifulSoup:
-    """Return a notebook as HTML that needs nothing from outside.
-
-    Links to a notebook of ``names`` lead to its page; other links into the repository become plain text that names
-    the file. Pictures below ``root`` are embedded; those elsewhere become their description.
-    """
-    notebook = copy.deepcopy(notebook)
-    notebook.metadata.pop("widgets", None)
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs = list(without_widgets(cell.outputs))
-    exporter = HTMLExporter(template_name="basic", preprocessors=[CoalesceStreamsPreprocessor])
-    soup = BeautifulSoup(exporter.from_notebook_node(notebook)[0], "html.parser")
-    for element in soup.find_all(ACTIVE):
-        element.decompose()
-    for link in soup.find_all("a", href=True):
-        _settle_link(link, names)
-    for picture in soup.find_all("img"):
-        _settle_picture(picture, root)
-    return soup
-
-
-def _settle_link(link: Tag, names: Sequence[str]) -> None:
-    address = urlsplit(str(link["href"]))
-    name = unquote(address.path).removeprefix("./")
-    local, stem = not address.scheme and not address.netloc, name.removesuffix(".ipynb")
-    if address.scheme in ("http", "https", "mailto") or (local and not name):
-        return  # The reader may follow it; a fragment stays on this page.
-    if local and stem != name and stem in names:
-        link["href"] = f"{stem}.html" + (f"#{address.fragment}" if address.fragment else "")
-    else:
-        link.name, link.attrs = "span", {"title": f"{name} in the repository"}
-
-
-def _settle_picture(picture: Tag, root: Path) -> None:
-    source, described = str(picture.get("src", "")), str(picture.get("alt", ""))
-    if picture.find_parent(class_="output_area"):  # Output has no description of its own.
-        heading = picture.find_previous(["h1", "h2", "h3", "h4"])
-        picture["alt"] = f"Output in the section {heading.get_text().rstrip('¶')!r}" if heading else "Output"
-    if source.startswith("data:image/"):
-        return
-    file = (root / unquote(urlsplit(source).path)).resolve()
-    kind = mimetypes.guess_type(file.name)[0] or ""
-    if urlsplit(source).scheme or not file.is_relative_to(root.resolve()) or not file.is_file() or "image/" not in kind:
-        picture.replace_with(f"[{described or 'picture'}]")
-        return
-    encoded = base64.b64encode(file.read_bytes()).decode()
-    picture.attrs = {"src": f"data:{kind};base64,{encoded}", "alt": described}
-
-
-def document(**parts: Any) -> str:
-    """Return a whole page; ``site.html.j2`` says what its ``parts`` are."""
+def document(template: str, parts: Mapping[str, Any], script: str = "") -> str:
+    """Return a whole page; ``template`` says what its ``parts`` are. Of scripts, only ``script`` may run."""
     light, dark = (HtmlFormatter(style=style).get_style_defs(".highlight") for style in ("default", "github-dark"))
     highlighting = f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}"
-    template = Environment(autoescape=True).from_string(Path(__file__).with_suffix(".html.j2").read_text())
-    return template.render(highlighting=highlighting, **parts)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    templates = Environment(autoescape=True, loader=FileSystemLoader(HERE))
+    own = {"highlighting": highlighting, "script": script, "script_hash": digest}
+    return templates.get_template(template).render(own | dict(parts))
 
 
 def build(dataset: str, root: Path = ROOT) -> Path:
@@ -161,7 +111,11 @@ def build(dataset: str, root: Path = ROOT) -> Path:
     Raises what ``pages`` raises, and DataFolderError where it cannot be written.
     """
     site, folder, rows = pages(dataset, root), root / "runs" / dataset, []
+    data = _data_folder(site, dataset, root)
+    tables, _ = _if_there(front.tables, data, dataset)
+    model, reason = _if_there(try_it.content, data, dataset)
     links = [("index.html", "Overview"), *((page.file, page.name) for page in site)]
+    links += [(TRY, "Try it")] if model else []
     folder.mkdir(parents=True, exist_ok=True)
     clear_left_overs(folder)
     with writing(folder / "site") as temporary:
@@ -169,13 +123,49 @@ def build(dataset: str, root: Path = ROOT) -> Path:
         for place, page in enumerate(site, start=1):
             soup = body(page.notebook, [page.name for page in site], root)
             parts = {"title": page.title, "note": page.note}
-            written = document(links=links, here=place, content=str(soup), **parts)
-            (temporary / page.file).write_text(written)
-            purpose = next((p.get_text(" ", strip=True) for p in soup.find_all("p") if not p.find("a")), "")
-            rows.append({"file": page.file, "purpose": purpose} | parts)
-        index = document(links=links, here=0, title=f"The series on {dataset}", rows=rows)
-        (temporary / "index.html").write_text(index)
+            own = {"links": links, "here": place, "content": str(soup), "sections": contents(soup)}
+            (temporary / page.file).write_text(document("site.html.j2", own | parts))
+            rows.append({"file": page.file, "purpose": _purpose(soup)} | parts)
+        if model:
+            (temporary / TRY).write_text(_page_to_try(model, dataset, links))
+        shown = {
+            "title": f"The series on {dataset}", "dataset": dataset, "is_default": dataset == _default(root, "DATASET"),
+            "links": links, "here": 0, "rows": rows, "tables": tables or [],
+            "pictures": front.pictures([page.notebook for page in site]),
+            "tried": {"file": TRY if model else "", "reason": reason},
+        }  # fmt: skip
+        (temporary / "index.html").write_text(document("front.html.j2", shown))
     return folder / "site" / "index.html"
+
+
+def _if_there(read: Callable[[Path, str], T], data: Path, dataset: str) -> tuple[T | None, str]:
+    """Return what ``read`` finds in the files of 07 and "", or None and why it finds nothing: a site needs no data."""
+    try:
+        return read(data, dataset), ""
+    except HandOffError as error:
+        return None, str(error).replace(f"{data.parent}/", "")
+
+
+def _purpose(soup: BeautifulSoup) -> str:
+    """Return a page's first paragraph that is more than the link back."""
+    told = (p for p in soup.find_all("p") if p.a is None or p.a.get_text() != p.get_text())
+    return next((re.sub(r"\s+", " ", p.get_text()).strip() for p in told), "")
+
+
+def _data_folder(site: Sequence[Page], dataset: str, root: Path) -> Path:
+    """Return DATA_DIR/``dataset`` as the last notebook that was run had it, or by default."""
+    recorded = [page.notebook.metadata.get(runner.RECORD, {}).get("parameters", {}) for page in site]
+    given = [one["DATA_DIR"] for one in recorded if "DATA_DIR" in one]
+    return root / (given[-1] if given else _default(root, "DATA_DIR") or "data") / dataset
+
+
+def _page_to_try(model: dict[str, Any], dataset: str, links: list[tuple[str, str]]) -> str:
+    new = sum(movie["recent"] is None for movie in model["movies"])
+    told = {
+        "title": "Try it", "dataset": dataset, "links": links, "here": len(links) - 1, "model": model,
+        "known": len(model["movies"]) - new, "new": new, "posters": any(movie["poster"] for movie in model["movies"]),
+    }  # fmt: skip
+    return document("try_it.html.j2", told, (HERE / "try_it.js").read_text())
 
 
 def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
@@ -184,7 +174,7 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     parser.add_argument("dataset", nargs="?", metavar="DATASET")
     options = parser.parse_args(arguments)
     try:
-        dataset = options.dataset if options.dataset is not None else _default_dataset(root)
+        dataset = options.dataset if options.dataset is not None else _default(root, "DATASET")
         if dataset is None:
             raise ReportError(f"{root} has no notebook with a parameter DATASET. Run this in the repository.")
         print(f"Open {build(dataset, root).relative_to(root)} in a browser.")
