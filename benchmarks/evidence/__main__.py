@@ -25,10 +25,13 @@ def main(words: list[str] | None = None) -> int:
     if not asked.page:
         cases = all_cases()
         for case in cases:
-            if asked.only in f"{case.dataset}-{case.split}-{case.draw}" and not case.result.exists():
-                case.prepare()
-                study.run(case, say)
-        report.summarise([case.result for case in cases if case.result.exists()])
+            if asked.only in f"{case.dataset}-{case.split}-{case.draw}":
+                if not case.result.exists():
+                    case.prepare()
+                    study.run(case, say)
+                if not case.peers.exists():
+                    study.peers(case, say)
+        report.summarise([case for case in cases if case.result.exists()])
     report.write()
     say(f"written: {report.PAGE.relative_to(runner.ROOT)}")
     picture.write()

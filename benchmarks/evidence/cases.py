@@ -37,6 +37,11 @@ class Case:
         """The case's result file."""
         return self.folder / f"{self.dataset}.json"
 
+    @property
+    def peers(self) -> Path:
+        """The result file of other libraries."""
+        return self.folder / f"{self.dataset}-peers.json"
+
     def prepare(self) -> None:
         """Run notebooks 01 to 06, as far as they have not run yet."""
         given = dict(self.given) | {"DATASET": self.dataset, "SPLIT": self.split, "SEED": self.draw}

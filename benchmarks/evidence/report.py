@@ -5,17 +5,16 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from benchmarks.evidence.cases import Case
 from benchmarks.evidence.study import CONTROLS, FULL, HIDDEN, MODEL, SETS, TABULAR, resampled
 from utils.handoff.atomic import ROOT, writing
 
 SUMMARY, PAGE = ROOT / "benchmarks" / "evidence.json", ROOT / "benchmarks" / "evidence.md"
-PEERS = ROOT / "benchmarks" / "peers.json"
 WORTH = {
     "genres": (SETS[1], SETS[0]),
     "facts: year, people, countries, languages, runtime": (TABULAR, SETS[1]),
@@ -55,11 +54,12 @@ def _difference(draws: Sequence[Mapping[str, Numbers]], one: str, other: str) ->
     return _interval([np.subtract(a, b) for a, b in pairs])
 
 
-def summarise(results: Sequence[Path]) -> None:
+def summarise(cases: Sequence[Case]) -> None:
     """Write ``evidence.json`` from the result files of ``study``."""
     groups: dict[str, list[dict[str, Any]]] = {}
-    for path in results:
-        found = json.loads(path.read_text())
+    for case in cases:
+        found = json.loads(case.result.read_text())
+        found["peers"] = json.loads(case.peers.read_text()) if case.peers.exists() else {}
         groups.setdefault(f"{found['about']['dataset']}, {found['about']['split']} split", []).append(found)
     with writing(SUMMARY) as temporary:
         temporary.write_text(json.dumps({name: _case(found) for name, found in groups.items()}, indent=1) + "\n")
@@ -68,12 +68,13 @@ def summarise(results: Sequence[Path]) -> None:
 def _case(found: list[dict[str, Any]]) -> dict[str, Any]:
     clicks = {name: [one["auc"][name] for one in found] for name in ("cold", "warm")}
     lists = {
-        name: [{model: by[name] for model, by in one["ndcg"].items() if by.get(name)} for one in found]
+        name: [{m: by[name] for m, by in (one["ndcg"] | one["peers"]).items() if by.get(name)} for one in found]
         for name in ("warm", "cold", "cold among all")
     }
     models = dict.fromkeys(model for one in found for model in one["auc"]["warm"])
     listed = {name: name if "lists" in name else f"{name} ids" for name in (*LISTS, *(f"lists {one}" for one in SETS))}
-    listed |= {f"{MODEL} {FULL}": f"{MODEL} {FULL}"}
+    peers = sorted({model for one in found for model in one["peers"]} - {*LISTS})
+    listed |= {f"{MODEL} {FULL}": f"{MODEL} {FULL}"} | {model: model for model in peers}
     values = pd.concat([pd.DataFrame(one["metrics"]) for one in found])
     values.columns = ["model", "features", "slice", "metric", "value", "n"]
     table = values.groupby(["model", "features", "slice", "metric"], sort=False).mean()
@@ -107,7 +108,10 @@ def _case(found: list[dict[str, Any]]) -> dict[str, Any]:
             name: {shown: _interval([d[key] for d in draws if key in d]) for shown, key in listed.items()}
             for name, draws in lists.items()
         },
-        "above EASE": _difference(lists["warm"], f"lists {FULL}", "EASE ids"),
+        "above": {
+            model: {part: _difference(lists[part], f"lists {FULL}", listed[model]) for part in ("warm", "cold")}
+            for model in ("popularity", "item-knn", "EASE", *peers)
+        },
         "new users": new,
         "epochs": [one["epochs"] for one in found],
         "table": [[*row.Index, round(row.value, 5), int(row.n)] for row in table.itertuples()],
@@ -148,7 +152,7 @@ def paragraph(summary: Mapping[str, Any]) -> str:
     )
 
 
-def page(summary: Mapping[str, Any], peers: Mapping[str, Any]) -> str:
+def page(summary: Mapping[str, Any]) -> str:
     """Return the page in Markdown."""
     random = [name for name in summary if "random" in name]
     lines = [
@@ -177,11 +181,12 @@ def page(summary: Mapping[str, Any], peers: Mapping[str, Any]) -> str:
     ]
     titles = [f"{name.split(',')[0]}, {part}" for name in random for part in ("warm", "cold")]
     lines += [f"| model | {' | '.join(titles)} |", f"|---|{'---|' * len(titles)}"]
-    for model in (*LISTS, *sorted({model for name in random for model in peers.get(name, {})})):
+    peers = sorted({model for name in random for model in summary[name]["above"]} - {*LISTS})
+    for model in (*LISTS, *peers):
         cells = []
         for name in random:
             for part in ("warm", "cold"):
-                cell = summary[name]["lists"][part].get(model) or peers.get(name, {}).get(model, {}).get(part)
+                cell = summary[name]["lists"][part].get(model)
                 cells.append(_shown(cell) if cell else "")
         lines.append(f"| {model} | {' | '.join(cells)} |")
     lines += ["", *(line for name, case in summary.items() for line in _details(name, case))]
@@ -205,6 +210,10 @@ def _details(name: str, case: Mapping[str, Any]) -> list[str]:
         "|---|---|---|",
     ]
     lines += [f"| {m} | {_shown(case['auc']['cold'][m])} | {_shown(cell)} |" for m, cell in case["auc"]["warm"].items()]
+    lines += ["", f"| lists {FULL} less | cold NDCG@10 | warm NDCG@10 |", "|---|---|---|"]
+    for model, cells in case["above"].items():
+        shown = (_shown(cells[part], 4, sign=True) for part in ("cold", "warm"))
+        lines.append(f"| {model} ({len(cells['warm']['draws'])} draws) | {' | '.join(shown)} |")
     lines += ["", "| difference in AUC | cold | warm |", "|---|---|---|"]
     for pair, cells in case["over"].items():
         lines.append(f"| {pair} | {' | '.join(_shown(cells[part], 4, sign=True) for part in ('cold', 'warm'))} |")
@@ -220,7 +229,6 @@ def _details(name: str, case: Mapping[str, Any]) -> list[str]:
 
 
 def write() -> None:
-    """Write the page from ``evidence.json`` and, if there is one, ``peers.json``."""
-    peers = json.loads(PEERS.read_text()) if PEERS.exists() else {}
+    """Write the page from ``evidence.json``."""
     with writing(PAGE) as temporary:
-        temporary.write_text(page(json.loads(SUMMARY.read_text()), peers))
+        temporary.write_text(page(json.loads(SUMMARY.read_text())))

@@ -4,13 +4,15 @@ Finished runs are kept as checkpoints, so a study that was stopped goes on where
 """
 
 import json
+import subprocess
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from benchmarks.evidence.cases import Case
-from utils.handoff.atomic import writing
+from benchmarks.peers import evaluate
+from utils.handoff.atomic import ROOT, writing
 from utils.handoff.hashing import lowest
 from utils.handoff.store import open_store
 from utils.metrics import bootstrap, ranking, significance
@@ -67,6 +69,24 @@ def run(case: Case, say: Callable[[str], None] = print) -> None:
     with writing(case.result) as path:
         path.write_text(json.dumps(found))
     say(f"{case.dataset}, {case.split}, draw {case.draw}")
+
+
+def peers(case: Case, say: Callable[[str], None] = print) -> None:
+    """Train other libraries on the same files, judge their lists, and write what ``report`` makes rows of."""
+    python = ROOT / "benchmarks" / "peers" / ".venv" / "bin" / "python"
+    if not python.exists():
+        say("other libraries are left out: `make peers` installs them")
+        return
+    log, folder = case.peers.with_suffix(".csv"), case.folder / case.dataset
+    words = [python, "-m", "benchmarks.peers.run", folder, log, "--seed", str(case.draw)]
+    subprocess.run(words, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    found = evaluate.ndcg(log.with_suffix(".parquet"), folder)
+    values = {
+        model: {part: np.round(resampled(one), 6).tolist() for part, one in by.items()} for model, by in found.items()
+    }
+    with writing(case.peers) as path:
+        path.write_text(json.dumps(values))
+    say(f"{case.dataset}, {case.split}, draw {case.draw}: other libraries")
 
 
 def _about(case: Case, data: StudyData) -> dict[str, Any]:

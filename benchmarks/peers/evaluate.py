@@ -1,13 +1,6 @@
-"""Judge the peers' lists in the main environment: ``python -m benchmarks.peers.evaluate NAME DATA LISTS.parquet``.
+"""Judge the peers' lists in the main environment, by the same code as our own models': no library judges itself."""
 
-By the same code as our own models', as no library judges itself. NAME is that of a case of the study, such as
-"ml-100k, random": the page of ``benchmarks.evidence`` shows what ``peers.json`` has of it.
-"""
-
-import json
-import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,36 +9,31 @@ import pyarrow.parquet as pq
 
 from benchmarks.peers.models import PeerError, Task
 from benchmarks.peers.run import digest, read
-from utils.handoff import manifest
-from utils.handoff.atomic import ROOT, writing
 from utils.handoff.likes import STARS
-from utils.metrics.click import REPLICATES, metrics_table, ranking_rows
+from utils.metrics.ranking import recall_ndcg
 
 HELD_OUT = {"warm": "valid", "cold": "cold"}
 """Slice of the lists to the split with the likes they should find."""
-KEYS = ["model", "features", "seed", "slice"]
-OUT = ROOT / "benchmarks" / "peers.json"
+KEYS = ["model", "slice"]
 
 
-def peer_rows(lists: Path, folder: Path, k: int = 10, replicates: int = REPLICATES) -> list[dict[str, Any]]:
-    """Return recall@k and ndcg@k with 95% intervals over users, for each model, seed and slice in ``lists``.
+def ndcg(lists: Path, folder: Path, k: int = 10) -> dict[str, dict[str, np.ndarray]]:
+    """Return by model and slice the NDCG@k of each user who likes something of the slice, ascending by userId.
 
-    ``lists`` is the parquet file of ``benchmarks.peers.run``, ``folder`` the data set's. The trainer of a row is
-    "peer". Raises PeerError for lists of another train split, of unknown users or movies, with a rank twice, or
-    with a movie that its user has rated in train.
+    ``lists`` is the parquet file of ``benchmarks.peers.run``, of one seed, ``folder`` the data set's. Raises PeerError
+    for lists of another train split, of unknown users or movies, with a rank twice, or with a movie that its user has
+    rated in train.
     """
     table, (task, tables) = pq.read_table(lists, partitioning=None), read(folder)
     if (table.schema.metadata or {}).get(b"train", b"").decode() != digest(folder):
         raise PeerError(f"{lists} was made from another train.parquet than {folder}'s. Run benchmarks.peers.run again.")
-    split = manifest.read(folder).get("train", {}).get("parameters", {}).get("SPLIT", "random")
-    rows = []
-    for values, part in table.to_pandas().groupby(KEYS, sort=False):
-        tags = dict(zip(KEYS, values, strict=True))
-        likes = tables[HELD_OUT[tags["slice"]]].filter(pc.field("rating") > STARS.above)
-        matrix = list_matrix(task, pa.Table.from_pandas(part), f"{lists}, {tags}")
-        tags |= {"trainer": "peer", "split": split}
-        rows += ranking_rows(matrix, *task.positions(likes, folder), tags=tags, k=k, replicates=replicates)
-    return rows
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for (model, part), rows in table.to_pandas().groupby(KEYS, sort=False):
+        likes = tables[HELD_OUT[part]].filter(pc.field("rating") > STARS.above)
+        matrix = list_matrix(task, pa.Table.from_pandas(rows), f"{lists}, {model}, {part}")
+        user, _, values = recall_ndcg(matrix, *task.positions(likes, folder), k)
+        found.setdefault(model, {})[part] = values[np.argsort(task.user_ids[user])]
+    return found
 
 
 def list_matrix(task: Task, lists: pa.Table, where: str) -> np.ndarray:
@@ -61,22 +49,3 @@ def list_matrix(task: Task, lists: pa.Table, where: str) -> np.ndarray:
     matrix = np.full((len(task.user_ids), max(int(rank.max()), 10)), -1, np.int64)
     matrix[user, rank - 1] = movie
     return matrix
-
-
-def main(name: str, data: str, lists: str) -> None:
-    """Enter NDCG@10 and its interval, means over seeds, by model and slice; popularity is among our own models."""
-    table = metrics_table(peer_rows(Path(lists), Path(data)))
-    table = table[(table["metric"] == "ndcg@10") & (table["model"] != "popularity")]
-    found = json.loads(OUT.read_text()) if OUT.exists() else {}
-    found[name] = {model: {} for model in table["model"].unique()}
-    for (model, part), rows in table.groupby(["model", "slice"], sort=False)[["value", "low", "high"]]:
-        found[name][model][part] = rows.mean().round(4).to_dict()
-    with writing(OUT) as temporary:
-        temporary.write_text(json.dumps(found, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    try:
-        main(*sys.argv[1:])
-    except (PeerError, OSError) as error:
-        sys.exit(str(error))

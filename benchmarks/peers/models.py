@@ -18,6 +18,7 @@ from scipy.sparse import csr_matrix, eye, hstack
 from utils.handoff.likes import STARS
 
 Settings = Mapping[str, Any]
+WIDTH = 64
 
 
 class PeerError(ValueError):
@@ -78,6 +79,14 @@ class Task:
         return csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), (self.users, self.movies))
 
 
+def components(task: Task) -> np.ndarray:
+    """Return WIDTH principal components of content, float32 [movies, WIDTH], for loops that take time by the column."""
+    centred = task.content - task.content[: task.movies].mean(axis=0)
+    _, _, axes = np.linalg.svd(centred[: task.movies], full_matrices=False)
+    found = centred @ axes[:WIDTH].T
+    return (found / found[: task.movies].std()).astype(np.float32)
+
+
 def popularity(task: Task, settings: Settings, seed: int) -> np.ndarray:
     """Score a movie by its likes in train, the same for every user."""
     return np.broadcast_to(task.likes().sum(0).A1, (task.users, task.movies))
@@ -86,7 +95,7 @@ def popularity(task: Task, settings: Settings, seed: int) -> np.ndarray:
 def cornac(name: str, task: Task, settings: Settings, seed: int) -> np.ndarray:
     """MF of the ratings themselves (likes alone are all ones), BPR of ids (Rendle et al., UAI 2009), or VBPR.
 
-    VBPR (He and McAuley, AAAI 2016) has our vectors as its visual features. It is trained as released: Cornac 3.0.1
+    VBPR (He and McAuley, AAAI 2016) has components of our content as its visual features. It is trained as released: Cornac 3.0.1
     adds the visual bias [batch, 1] to scores [batch], so its loss compares all pairs of a batch. Mended (``squeeze``),
     it ranked worse on the tuning part with these settings: we leave it be.
     """
@@ -97,7 +106,7 @@ def cornac(name: str, task: Task, settings: Settings, seed: int) -> np.ndarray:
     values = task.rating[rows] if name == "MF" else np.ones(rows.sum(), np.float32)
     names = [{number: number for number in range(size)} for size in (task.users, len(task.content))]
     data = Dataset(task.users, task.movies, *names, (task.user[rows], task.movie[rows], values), seed=seed)
-    data.add_modalities(item_image=ImageModality(features=task.content))
+    data.add_modalities(item_image=ImageModality(features=components(task)))
     model.fit(data)
     scores = np.stack([model.score(user) for user in range(task.users)])
     return scores if name == "VBPR" else scores[:, : task.movies]
@@ -122,7 +131,7 @@ def lightfm(content: bool, task: Task, settings: Settings, seed: int) -> np.ndar
 
     # A movie without likes has no id among its features: its embedding would be noise.
     features = eye(len(task.content) if content else task.movies, task.movies, dtype=np.float32, format="csr")
-    features = hstack([features, csr_matrix(task.content)], "csr", np.float32) if content else features
+    features = hstack([features, csr_matrix(components(task))], "csr", np.float32) if content else features
     epochs, settings = settings["epochs"], {name: value for name, value in settings.items() if name != "epochs"}
     model = LightFM(loss="warp", random_state=seed, **settings)
     # WARP draws negatives from all columns, so it is fitted on the movies with likes and scores all of them.
@@ -188,14 +197,13 @@ class Peer:
     """``package`` to ask for its version, ``features`` it reads, ``fit``, and the settings to choose among.
 
     ``fit(task, settings, seed)`` returns numbers [users, movies], or [users, all movies] where content says something
-    of movies without likes. ``seeded`` is False where every seed gives the same.
+    of movies without likes.
     """
 
     package: str
     features: str
     fit: Callable[[Task, Settings, int], np.ndarray]
     choices: Sequence[Settings]
-    seeded: bool = True
 
 
 def _varied(common: Settings, **varied: Sequence[Any]) -> list[Settings]:
@@ -205,7 +213,7 @@ def _varied(common: Settings, **varied: Sequence[Any]) -> list[Settings]:
 CONTENT, LIGHTFM = "ids+genres+facts+poster+text", "rectools-lightfm"
 _WARP = _varied({"learning_rate": 0.05, "epochs": 20}, no_components=[16, 48], item_alpha=[0.0, 1e-5])
 PEERS: dict[str, Peer] = {
-    "popularity": Peer("numpy", "ids", popularity, [{}], seeded=False),
+    "popularity": Peer("numpy", "ids", popularity, [{}]),
     "cornac-mf": Peer("cornac", "ids", partial(cornac, "MF"), _varied(
         {"max_iter": 50, "learning_rate": 0.01}, k=[8, 32], lambda_reg=[0.02, 0.1])),
     "cornac-bpr": Peer("cornac", "ids", partial(cornac, "BPR"), _varied(
@@ -217,13 +225,13 @@ PEERS: dict[str, Peer] = {
     "implicit-bpr": Peer("implicit", "ids", partial(implicit, "bpr.BayesianPersonalizedRanking"), _varied(
         {"learning_rate": 0.01, "regularization": 0.01}, factors=[16, 63], iterations=[50, 100])),
     "irspack-rp3beta": Peer("irspack", "ids", partial(irspack, "RP3betaRecommender", False), _varied(
-        {}, top_k=[100, 400], alpha=[0.6, 0.8, 1.0], beta=[0.2, 0.4, 0.6]), seeded=False),
+        {}, top_k=[100, 400], alpha=[0.6, 0.8, 1.0], beta=[0.2, 0.4, 0.6])),
     "irspack-ials": Peer("irspack", "ids", partial(irspack, "IALSRecommender", False), _varied(
         {}, n_components=[32, 64], alpha0=[0.03, 0.1, 0.3], reg=[0.01, 0.03, 0.1])),
     "irspack-ials-content": Peer("irspack", CONTENT, partial(irspack, "IALSRecommender", True), _varied(
         {"feature_warmup_epochs": 2}, n_components=[32, 64], alpha0=[0.1, 0.3], reg=[0.03, 0.1],
         lambda_item_feature=[300.0, 1000.0, 3000.0])),
-    "content-knn": Peer("numpy", CONTENT, content_knn, [{}], seeded=False),
+    "content-knn": Peer("numpy", CONTENT, content_knn, [{}]),
     "dropoutnet": Peer("implicit", CONTENT, dropoutnet, _varied(
         {"epochs": 100}, learning_rate=[0.001, 0.003], dropout=[0.3, 0.6])),
     "lightfm": Peer(LIGHTFM, "ids", partial(lightfm, False), _WARP),

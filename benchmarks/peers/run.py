@@ -1,7 +1,7 @@
 """Train the peers and write their lists: ``benchmarks/peers/.venv/bin/python -m benchmarks.peers.run DATA OUT.csv``.
 
 They need numpy 2, so they live in an environment of their own (``make peers``) and meet ours in files only: the
-hand-offs of 01 and 05 in DATA, two files out. OUT.csv has one row for each model, slice and seed, with its settings or
+hand-offs of 01 and 05 in DATA, two files out. OUT.csv has one row for each model and slice, with its settings or
 the error that kept it away; ``benchmarks.peers.evaluate`` judges the lists beside it (.parquet). Settings are chosen by
 NDCG@10 on a tenth of train; ``valid`` and ``cold`` only say which users and held-out movies there are.
 """
@@ -30,7 +30,7 @@ from utils.handoff.contract import BLOCKS
 from utils.handoff.likes import STARS
 from utils.metrics.ranking import recall_ndcg, top_k
 
-K, SEEDS, ASIDE = 20, (42, 43, 44), 0.1
+K, ASIDE = 20, 0.1
 COLUMNS = ("model", "features", "slice", "seed", "package", "version", "settings", "tuning_ndcg@10", "seconds", "error")
 LAST = -1e30
 """Score of a movie that a peer knows nothing of: below every other, yet still a movie that may be listed."""
@@ -105,7 +105,7 @@ def tune(peer: Peer, task: Task, train: pa.Table, part: str) -> tuple[Settings, 
 
 
 def run_peer(
-    name: str, task: Task, tables: Mapping[str, pa.Table], seeds: Sequence[int]
+    name: str, task: Task, tables: Mapping[str, pa.Table], seed: int
 ) -> tuple[list[dict[str, Any]], list[pa.Table]]:
     """Return the rows of the report and the tables of lists of one peer: one that fails is a row with its error."""
     peer = PEERS[name]
@@ -117,14 +117,13 @@ def run_peer(
         pools = {"warm": None} | ({"cold": cold} if "+" in peer.features and cold.any() else {})
         for part, pool in pools.items():
             settings, reached = tune(peer, task, tables["train"], part)
-            for seed in seeds if peer.seeded else seeds[:1]:
-                start = time.monotonic()
-                scores = score_table(task, peer, settings, seed)
-                seconds = round(time.monotonic() - start, 2)
-                one = {"model": name, "features": peer.features, "seed": seed, "slice": part}
-                lists.append(tabulate(task, lists_of(task, scores, K, pool), one))
-                more = {"tuning_ndcg@10": reached, "settings": json.dumps(settings), "seconds": seconds}
-                rows.append(tags | one | more)
+            start = time.monotonic()
+            scores = score_table(task, peer, settings, seed)
+            seconds = round(time.monotonic() - start, 2)
+            one = {"model": name, "features": peer.features, "seed": seed, "slice": part}
+            lists.append(tabulate(task, lists_of(task, scores, K, pool), one))
+            more = {"tuning_ndcg@10": reached, "settings": json.dumps(settings), "seconds": seconds}
+            rows.append(tags | one | more)
     # Foreign code may raise anything; its words belong in the table, and the other peers go on.
     except Exception as error:
         rows.append(tags | {"error": f"{type(error).__name__}: {error}"})
@@ -144,13 +143,13 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers.run", description=__doc__)
     parser.add_argument("data", type=Path, help="the folder of a data set")
     parser.add_argument("out", type=Path, help="the report, .csv; the lists go beside it")
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
+    parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--models", nargs="+", default=list(PEERS), choices=list(PEERS))
     asked = parser.parse_args(words)
     torch.set_num_threads(1)  # as all peers are given
     (task, tables), rows, lists = read(asked.data), [], []
     for name in asked.models:
-        more_rows, more_lists = run_peer(name, task, tables, asked.seeds)
+        more_rows, more_lists = run_peer(name, task, tables, asked.seed)
         rows, lists = rows + more_rows, lists + more_lists
         print(name, *(row.get("error", f"{row.get('seconds')} s") for row in more_rows), flush=True)
     with writing(asked.out) as temporary, temporary.open("w", newline="") as stream:
