@@ -1,0 +1,3 @@
+"""Tests, one folder a room."""
+
+from utils.machine.threads import THREADS as THREADS  # before PyTorch is loaded

@@ -1,18 +1,19 @@
 """What notebook 00 says about the machine."""
 
+import os
 import platform
 
 import pandas as pd
 import pytest
 
-from utils.machine import environment
+from utils.machine import environment, threads
 
 
 def test_the_report_names_every_package() -> None:
     found = environment.report()["found"]
     assert found["Python"] == platform.python_version()
     assert found["pandas"] == pd.__version__
-    assert int(found["CPU cores"]) >= 1
+    assert found["CPU cores"] == f"{threads.processors()} of {os.cpu_count()}"
     assert found["memory"].endswith(" GiB")
     assert set(environment.ASKED_FOR) <= set(found.index)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from utils.handoff.parameters import ParameterError
+from utils.machine import environment, threads
 
 CONNECT_SECONDS = 10
 """How long a running scheduler may take to answer."""
@@ -30,7 +31,7 @@ def cluster(scheduler: str | None) -> Iterator[Any]:
     if scheduler is None:
         yield None
         return
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
     if scheduler.startswith("tcp://"):
         try:
@@ -44,8 +45,23 @@ def cluster(scheduler: str | None) -> Iterator[Any]:
             yield client
     else:
         workers = int(scheduler.removeprefix("local:"))
-        with (
-            LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as local,
-            Client(local) as client,
-        ):
+        with threads.divided(workers):
+            local = _local(workers)
+        with local, Client(local) as client:
             yield client
+
+
+def _local(workers: int) -> Any:
+    """Return a cluster of worker processes; where cuDF is, each has a GPU of its own, as merlin-core demands."""
+    if not environment.has("cudf") or not (found := len(environment.gpus())):
+        from distributed import LocalCluster
+
+        return LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
+    if workers > found:
+        raise ParameterError(
+            f'DASK_SCHEDULER="local:{workers}": with cuDF each worker needs a GPU of its own, and there are {found}. '
+            f'Set "local:{found}".'
+        )
+    from dask_cuda import LocalCUDACluster
+
+    return LocalCUDACluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)

@@ -19,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from utils.etl.workflow import OUT_OF_VOCABULARY
 from utils.handoff.atomic import writing
+from utils.machine import threads
 from utils.model.graph import Layer
 from utils.model.list_model import HABIT, ListModel
 from utils.model.torch_model import Twin
@@ -160,9 +161,16 @@ def export_lists(path: Path, model: ListModel, movie_ids: np.ndarray, k: int = 2
     build.save(path, "lists", inputs, outputs)
 
 
+def _session(path: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads.THREADS
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
 def predict(path: Path, users: np.ndarray, movies: np.ndarray) -> np.ndarray:
     """Return the probabilities float32 [n] of raw ``users`` and ``movies`` int64 [n], by onnxruntime."""
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = _session(path)
     scores = np.empty(len(users), np.float32)
     for start in range(0, len(users), SCORE_ROWS):
         rows = slice(start, start + SCORE_ROWS)
@@ -173,7 +181,7 @@ def predict(path: Path, users: np.ndarray, movies: np.ndarray) -> np.ndarray:
 
 def lists(path: Path, liked: Sequence[int]) -> np.ndarray:
     """Return the movieIds int64 [k] that the file of ``export_lists`` recommends to someone who liked these."""
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = _session(path)
     return session.run(["movieId"], {"liked": np.asarray(liked, np.int64)})[0]
 
 

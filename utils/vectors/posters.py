@@ -5,7 +5,6 @@ simply missing. The encoders themselves are in ``encoders.image``, the decoder i
 """
 
 import hashlib
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -19,6 +18,7 @@ from PIL import Image
 from utils.content.images import MANY_PIXELS, MAX_PIXELS, ImageRefused, TooManyPixels, decode
 from utils.handoff.parameters import whole
 from utils.handoff.store import Store, sha256
+from utils.machine import threads
 from utils.vectors.encoders.image import DEFAULT, ImageEncoder, forward, load_encoder
 from utils.vectors.on_dask import encode_with
 from utils.vectors.shards import SHARD_SIZE, Embeddings, Failure, Item, encode_in_shards
@@ -102,4 +102,4 @@ def _key(path: Path) -> str:
 
 
 def _workers() -> int:
-    return min(8, os.cpu_count() or 1)
+    return min(8, threads.processors())

@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 
 from utils.handoff.atomic import ROOT, explained
 from utils.handoff.store import Store
+from utils.machine import threads
 from utils.model import hugectr_files, hugectr_script
 from utils.model.training import checkpoints, fit
 from utils.model.training.fit import Job, Run
@@ -69,7 +70,8 @@ def fit_distributed(store: Store, job: Job, prefix: Path, num_procs: int) -> Run
             sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={num_procs}",
             "-m", "utils.model.training.worker", str(folder.resolve()),
         ]  # fmt: skip
-        run_logged(command, cwd=ROOT, what=f"torchrun with NUM_PROCS={num_procs}")
+        with threads.divided(num_procs):
+            run_logged(command, cwd=ROOT, what=f"torchrun with NUM_PROCS={num_procs}")
     return checkpoints.load(job, prefix)
 
 

@@ -4,7 +4,6 @@ gloo on CPUs, nccl on GPUs. Rank 0 writes the snapshot and the learning curve.
 """
 
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -23,8 +22,6 @@ def main(folder: Path) -> None:
     described = json.loads((folder / "job.json").read_text())
     distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     rank, ranks = distributed.get_rank(), distributed.get_world_size()
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", ranks))  # torchrun sets it: the ranks that share this machine
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // here))
     inputs = described["inputs"]
     inputs["content_columns"] = {name: tuple(span) for name, span in inputs["content_columns"].items()}
     with (
