@@ -120,29 +120,23 @@ def pictures_ours(count: int, precision: str) -> Measured:
         with timed() as run:
             found = posters.encode_posters(store, pa.table({"movieId": range(count)} | columns), encoder)
             store.write("poster_embeddings", *found.hand_off())
-    return _vectors(run, found.vectors, f"matmul {precision}", count * PICTURE_FLOP)
+    return _vectors(run, found.vectors, f"matmul {encoder.precision}", count * PICTURE_FLOP)
 
 
-def pictures_other(count: int, batch: int, ready: bool = False) -> Measured:
-    """The same network as one would feed it: torchvision's transforms, a DataLoader, workers where there are batches.
-
-    With ``ready`` the clock starts when all batches are there: 03 if decoding, hashing and writing took no time.
-    """
+def pictures_other(count: int, batch: int) -> Measured:
+    """The same network as one would feed it: torchvision's transforms, a DataLoader, workers if there are batches."""
     import torch
     from torchvision import datasets, transforms
 
     from utils.vectors import posters
 
     encoder = posters.load_encoder(posters.DEFAULT, "cpu", WEIGHTS, "float32")
-    layout = torch.channels_last if ready else torch.contiguous_format
-    module = encoder.module.to(memory_format=layout)
+    module = encoder.module.to(memory_format=torch.contiguous_format)
     scale = transforms.Normalize((encoder.mean / 255).tolist(), (encoder.std / 255).tolist())
     resize = transforms.Resize((encoder.size, encoder.size), antialias=True)
     data = datasets.ImageFolder(str(pictures(count)), transforms.Compose([resize, transforms.ToTensor(), scale]))
-    workers = 0 if batch == 1 or ready else os.cpu_count() or 1
-    batches: Any = torch.utils.data.DataLoader(data, batch_size=batch, num_workers=workers)
-    if ready:
-        batches = [(pixels.contiguous(memory_format=layout), 0) for pixels, _ in batches]
+    workers = 0 if batch == 1 else os.cpu_count() or 1
+    batches = torch.utils.data.DataLoader(data, batch_size=batch, num_workers=workers)
     with torch.inference_mode():
         module(torch.zeros(batch, 3, encoder.size, encoder.size))
         with timed() as run:
@@ -169,7 +163,7 @@ def texts_ours(count: int, precision: str) -> Measured:
             found = texts.encode_synopses(store, enriched, encoder)
             store.write("text_embeddings", *found.hand_off())
     tokens = sum(len(text.split()) + 2 for text in written)
-    return _vectors(run, found.vectors, f"matmul {precision}", tokens * TOKEN_FLOP)
+    return _vectors(run, found.vectors, f"matmul {encoder.precision}", tokens * TOKEN_FLOP)
 
 
 def texts_other(count: int, batch: int) -> Measured:

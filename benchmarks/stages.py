@@ -5,7 +5,6 @@ from typing import Any
 
 from benchmarks import cases, generator
 from benchmarks.measure import Row, Stage
-from utils.handoff.parameters import PRECISIONS
 
 SIZES: dict[str, dict[str, Any]] = {
     "full": {
@@ -19,8 +18,8 @@ SIZES: dict[str, dict[str, Any]] = {
         "lists": (300, 20), "metrics": {"rows": 20_000, "users": 400, "looped": 100},
     },
 }  # fmt: skip
-BUSY = "one at a time keeps both cores as busy as batches"
-REST = "decoding, tokenising, hashing and writing are no faster in it"
+PRECISIONS = ("float32", "bfloat16")
+REST = "decoding, tokenising, hashing and writing are as fast in any precision"
 SHARED = "of 2,048 rows 71% name another movie: little is shared"
 
 
@@ -28,9 +27,6 @@ def stages(scale: str) -> list[Stage]:
     """Return all stages, at "full" scale, which is that of ML-25M, or "small", to try them."""
     size = SIZES[scale]
     pictures = _encoders("03 pictures", cases.pictures_ours, cases.pictures_other, size["pictures"], "a DataLoader")
-    pictures.sides["the network alone"] = partial(cases.pictures_other, size["pictures"], 8, ready=True)
-    alone = Row("float32", "the network alone", 0.9, {"vectors": 1e-4}, why="it neither decodes nor hashes")
-    pictures.rows.append(alone)
     texts = _encoders("04 texts", cases.texts_ours, cases.texts_other, size["texts"], "sentence-transformers")
     return [*_tables(size["ratings"], size["vectors"]), pictures, texts, *_model(size)]
 
@@ -57,23 +53,19 @@ def _tables(ratings: int, vectors: dict[str, Any]) -> list[Stage]:
 
 
 def _encoders(name: str, ours: Any, other: Any, count: int, library: str) -> Stage:
-    precisions = [precision for precision in PRECISIONS if precision != "auto"]
-    sides = {precision: partial(ours, count, precision) for precision in precisions}
+    """In the precision that PRECISION="auto" takes here, against float32 as others would use it."""
+    sides = {"auto": partial(ours, count, "auto")}
     sides |= {"one at a time": partial(other, count, 1), library: partial(other, count, 32)}
-    rows = []
-    for precision in precisions:
-        close, why = (1e-4, BUSY) if precision == "float32" else (0.01, REST)
-        rows += [Row(precision, "one at a time", 3, {"vectors": close}, why=why)]
-        rows += [Row(precision, library, 1.8, {"vectors": close}, why=why)]
-    return Stage(name, sides, rows)
+    least = {"one at a time": 3, library: 1.8}
+    return Stage(name, sides, [Row("auto", rival, least[rival], {"vectors": 0.01}, why=REST) for rival in least])
 
 
 def _model(size: dict[str, Any]) -> list[Stage]:
     from benchmarks import model_cases as of  # here, or PyTorch would be in the memory of 01
 
     sides, rows, model, (few, many) = {}, [], size["model"], size["batches"]
-    for batch, least, ways in ((few, 3, of.WAYS), (many, 4, of.WAYS[:1])):
-        ours = {f"{p}, {batch:,}": partial(of.train_ours, batch, p, **model) for p in ("float32", "bfloat16")}
+    for batch, least, precisions, ways in ((few, 3, PRECISIONS, of.WAYS), (many, 4, PRECISIONS[:1], of.WAYS[:1])):
+        ours = {f"{p}, {batch:,}": partial(of.train_ours, batch, p, **model) for p in precisions}
         rivals = {f"{way}, {batch:,}": partial(of.train_plain, batch, way, **model) for way in ways}
         sides |= ours | rivals
         rows += [Row(mine, other, least, {"auc": 1.5e-3}, why=SHARED) for mine in ours for other in rivals]

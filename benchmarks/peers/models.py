@@ -95,9 +95,9 @@ def popularity(task: Task, settings: Settings, seed: int) -> np.ndarray:
 def cornac(name: str, task: Task, settings: Settings, seed: int) -> np.ndarray:
     """MF of the ratings themselves (likes alone are all ones), BPR of ids (Rendle et al., UAI 2009), or VBPR.
 
-    VBPR (He and McAuley, AAAI 2016) has components of our content as its visual features. It is trained as released: Cornac 3.0.1
-    adds the visual bias [batch, 1] to scores [batch], so its loss compares all pairs of a batch. Mended (``squeeze``),
-    it ranked worse on the tuning part with these settings: we leave it be.
+    VBPR (He and McAuley, AAAI 2016) has components of our content as its visual features. It is trained as released:
+    Cornac 3.0.1 adds the visual bias [batch, 1] to scores [batch], so its loss compares all pairs of a batch. Mended
+    (``squeeze``), it ranked worse on the tuning part with these settings: we leave it be.
     """
     from cornac.data import Dataset, ImageModality
 

@@ -12,8 +12,8 @@ import utils.model.torch_model
 from tests.conftest import FULL, SETS
 from utils.model.architectures import MODELS, Inputs
 from utils.model.feature_sets import FeatureSet
-from utils.model.graph import Graph
-from utils.model.torch_model import Twin, joined
+from utils.model.graph import Graph, joined
+from utils.model.torch_model import Twin
 from utils.model.training.adam import HugeCTRAdam
 from utils.model.training.fit import Split, seen_codes
 

@@ -187,18 +187,18 @@ def _by_user(
     won, impressions = np.where(used, within, 0) * rows, np.where(used, rows, 0)
     if not probabilities:
         return lambda counts: {"gauc": ratio(counts @ won, counts @ impressions)}
-    lost = np.bincount(code, _losses(liked, score), minlength=len(rows))
     # The bins stay those of all rows, so that a resample only adds up what each user adds to each bin.
     cell = code * BINS + equal_count_bins(score, BINS)
     excess = np.bincount(cell, score.astype(np.float64) - liked, minlength=len(rows) * BINS).reshape(len(rows), BINS)
+    lost = np.bincount(code, _losses(liked, score), minlength=len(rows))
+    added = np.column_stack([rows, lost, won, impressions, excess])
 
     def metrics(counts: np.ndarray) -> dict[str, float]:
-        whole = counts @ rows
+        whole, loss, within_won, within_rows, *gaps = counts.astype(np.float64) @ added
         return {
-            "logloss": ratio(float(counts @ lost), whole),
-            "gauc": ratio(counts @ won, counts @ impressions),
-            "ece": ratio(float(np.abs(counts @ excess).sum()), whole),
-        }
+            "logloss": ratio(loss, whole), "gauc": ratio(within_won, within_rows),
+            "ece": ratio(float(np.abs(gaps).sum()), whole),
+        }  # fmt: skip
 
     return metrics
 

@@ -214,3 +214,29 @@ class Graph:
         self.layers.append(Layer(kind, tuple(bottoms), tuple(tops), arguments, why))
         self.widths |= dict(zip(tops, widths, strict=True))
         return tops[0]
+
+
+def joined(graph: Graph) -> dict[str, list[tuple[str, int, int]]]:
+    """Find the Concats of several columns that only linear layers read: their top to their parts.
+
+    A part is (tensor, start, stop), a range of its width; neighbouring slices of one tensor are one part.
+    """
+    cuts = {
+        top: (layer.bottoms[0], *span)
+        for layer in graph.layers
+        if layer.kind == "Slice"
+        for top, span in zip(layer.tops, layer.arguments["ranges"], strict=True)
+    }
+    others = {bottom for layer in graph.layers if layer.kind != "InnerProduct" for bottom in layer.bottoms}
+    behind, found = graph.slots_behind(), {}
+    for layer in graph.layers:
+        if layer.kind != "Concat" or layer.tops[0] in others or len(behind[layer.tops[0]]) == 1:
+            continue
+        parts: list[tuple[str, int, int]] = []
+        for bottom in layer.bottoms:
+            name, start, stop = cuts.get(bottom, (bottom, 0, graph.widths[bottom]))
+            if parts and parts[-1][0] == name and parts[-1][2] == start:
+                start = parts.pop()[1]
+            parts.append((name, start, stop))
+        found[layer.tops[0]] = parts
+    return found

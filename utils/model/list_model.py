@@ -8,7 +8,7 @@ estimate the same thing, whether the user likes the movie. ``blend`` puts them i
 known ones allow, by what came true of ratings that were held out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -39,6 +39,8 @@ HALF_LIVES = (None, 1000.0, 365.0, 90.0, 30.0)
 """Half-lives of likes to choose from, in days, for users of whom nothing is known; None: likes do not age."""
 LEAST_RATINGS, MOST_KNOWN = 5, 8_000
 """EASE knows the movies with so many ratings, at most MOST_KNOWN (B then takes 256 MB); all others count as new."""
+MOST_TUNED = 4_000
+"""Movies, those with most ratings, on which the penalty is chosen: an inverse takes the cube of their number."""
 MOST_USERS = 50_000
 """Users that matrices are fitted on; more change little."""
 JUDGED, K = 2_500, 10
@@ -116,11 +118,20 @@ class ListModel:
 
     def scores(self, rated: sparse.csr_matrix) -> np.ndarray:
         """Return how much users like every movie, float32 [users, movies], from a matrix such as ``Ratings.matrix``."""
-        found = profiles(rated, self.content) @ (self.mapped * self.of_content)
+        return self.joined(rated, *self.parts(rated))
+
+    def parts(self, rated: sparse.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
+        """Return what content says of every movie, [users, movies], and EASE of the known ones, [users, k]."""
+        nothing = np.broadcast_to(np.float32(0), (rated.shape[0], len(self.content)))  # takes no memory
+        by_content = profiles(rated, self.content) @ self.mapped if self.content.size else nothing
+        return by_content, np.asarray(rated[:, self.known] @ self.weights)
+
+    def joined(self, rated: sparse.csr_matrix, by_content: np.ndarray, by_likes: np.ndarray) -> np.ndarray:
+        """Return the scores of the ``parts`` of ``rated``, which are the same for any lean, blend, trend and prior."""
+        found = by_content * self.of_content
         pull = self.trend + self.prior / (1 + np.asarray(rated.sum(axis=1)) / HABIT)
-        found[:, self.known] += rated[:, self.known] @ self.weights + pull * self.recent[self.known]
-        nothing = np.diff(rated.indptr) == 0
-        found[nothing] = self.recent
+        found[:, self.known] += by_likes + pull * self.recent[self.known]
+        found[np.diff(rated.indptr) == 0] = self.recent
         return found.astype(np.float32, copy=False)
 
 
@@ -167,11 +178,12 @@ class Fitter:
         self.trial: ListModel | None = None
         if len(self._later.user) and self.rest.liked.any():
             half_life = max(HALF_LIVES, key=lambda one: self._later.ndcg(self.rest.recent(one)))
-            best = max(_without_content(self.rest, PENALTIES, half_life), key=self._ndcg)
-            best = replace(best, trend=max(TRENDS, key=lambda one: self._ndcg(replace(best, trend=one))))
+            tuned = _without_content(self.rest, PENALTIES, half_life, MOST_TUNED)
+            penalty = max(tuned, key=lambda one: self._later.tried([one])[0]).penalty
+            (best,) = _without_content(self.rest, [penalty], half_life)
+            best = self._later.best([replace(best, trend=one) for one in TRENDS])
             few = self.rest.first(FEW).matrix()[self._later.users]
-            prior = max(PRIORS, key=lambda one: self._later.ndcg(replace(best, prior=one).scores(few)))
-            self.trial = replace(best, prior=prior)
+            self.trial = self._later.best([replace(best, prior=one) for one in PRIORS], few)
         chosen = self.trial
         (model,) = _without_content(train, [chosen.penalty if chosen else PENALTIES[1]], half_life)
         self.model = replace(model, trend=chosen.trend, prior=chosen.prior) if chosen else model
@@ -182,15 +194,14 @@ class Fitter:
         if self.trial is None or not content.size:
             return model
         trial = _with_content(self.trial, self.rest, content)
-        lean = max(LEANS, key=lambda one: self._ndcg(replace(trial, lean=one, blend=0.0)))
-        trial, model = replace(trial, lean=lean), replace(model, lean=lean)
+        trial = self._later.best([replace(trial, lean=one, blend=0.0) for one in LEANS])
+        model = replace(model, lean=trial.lean)
         if not self._unseen:
             return model
-        kept = {one: self._ndcg(replace(trial, blend=one)) for one in (0.0, *BLENDS)}
-        return replace(model, blend=max(one for one, value in kept.items() if value >= (1 - PRICE) * kept[0.0]))
-
-    def _ndcg(self, model: ListModel) -> float:
-        return self._later.ndcg(model.scores(self._later.rated))
+        blends = (0.0, *BLENDS)
+        values = self._later.tried([replace(trial, blend=one) for one in blends])
+        kept = [one for one, value in zip(blends, values, strict=True) if value >= (1 - PRICE) * values[0]]
+        return replace(model, blend=max(kept))
 
 
 def fit(train: Ratings, content: np.ndarray, held: tuple[np.ndarray, np.ndarray], seed: int) -> ListModel:
@@ -203,23 +214,30 @@ def ease_alone(train: Ratings, held: tuple[np.ndarray, np.ndarray], seed: int) -
     train, (late, new) = train.without_idle_users(), held
     rest, later = train.take(~(late | new) & train.liked), train.take(late & train.liked)
     asked = _Held.of(rest, later, seed)
-    plain = [replace(one, prior=0.0) for one in _without_content(rest, PENALTIES, None)] if len(asked.user) else []
-    best = max(plain, key=lambda one: asked.ndcg(one.scores(asked.rated))).penalty if plain else PENALTIES[1]
+    best = PENALTIES[1]
+    if len(asked.user):
+        plain = (replace(one, prior=0.0) for one in _without_content(rest, PENALTIES, None, MOST_TUNED))
+        best = max(plain, key=lambda one: asked.tried([one])[0]).penalty
     (model,) = _without_content(train.take(train.liked), [best], None)
     return replace(model, prior=0.0)
 
 
-def _without_content(train: Ratings, penalties: Sequence[float], half_life: float | None) -> list[ListModel]:
-    """Return a model for each penalty: they share everything but ``weights``."""
+def _without_content(
+    train: Ratings, penalties: Sequence[float], half_life: float | None, most: int | None = None
+) -> Iterator[ListModel]:
+    """Yield a model for each penalty: they share everything but ``weights``, which are in memory one at a time."""
     rated = train.matrix()
     counts = np.bincount(train.movie, minlength=train.n_movies)
-    known = np.argsort(-counts, kind="stable")[: min(MOST_KNOWN, max(1, np.count_nonzero(counts >= LEAST_RATINGS)))]
+    known = np.argsort(-counts, kind="stable")[
+        : min(most or MOST_KNOWN, max(1, np.count_nonzero(counts >= LEAST_RATINGS)))
+    ]
     known = np.sort(known)
     recent = train.recent(half_life)
     recent = (recent / max(recent.max(), 1e-12)).astype(np.float32)
     none = np.zeros((train.n_movies, 0), np.float32)
     products = gram(_some(rated)[:, known])
-    return [ListModel(known, ease(products, one), none, none.T, recent, one) for one in penalties]
+    for one in penalties:
+        yield ListModel(known, ease(products, one), none, none.T, recent, one)
 
 
 def _with_content(model: ListModel, train: Ratings, content: np.ndarray) -> ListModel:
@@ -250,8 +268,27 @@ class _Held:
         return cls(judged, rest.matrix()[judged], place[later.user[asked]], later.movie[asked])
 
     def ndcg(self, scores: np.ndarray) -> float:
-        """Return the mean NDCG@10 of lists by ``scores``, float32 [judged users, movies] or [movies]."""
-        block = np.broadcast_to(scores, self.rated.shape)
+        """Return the mean NDCG@10 of lists by ``scores``, float32 [movies], the same for all users."""
+        return self._ndcg(lambda start, stop: np.broadcast_to(scores, (stop - start, len(scores))))
+
+    def tried(self, models: Sequence[ListModel], rated: sparse.csr_matrix | None = None) -> list[float]:
+        """Return the mean NDCG@10 of the lists of each of ``models``, made from ``rated``, all that is known of users.
+
+        The models differ in lean, blend, trend or prior alone.
+        """
+        rated = self.rated if rated is None else rated
+        by_content, by_likes = models[0].parts(rated)
+
+        def scores(model: ListModel) -> Callable[[int, int], np.ndarray]:
+            return lambda a, b: model.joined(rated[a:b], by_content[a:b], by_likes[a:b])
+
+        return [self._ndcg(scores(model)) for model in models]
+
+    def best(self, models: Sequence[ListModel], rated: sparse.csr_matrix | None = None) -> ListModel:
+        """Return the first of ``models`` that none is ``tried`` better than."""
+        return max(zip(self.tried(models, rated), models, strict=True), key=lambda pair: pair[0])[1]
+
+    def _ndcg(self, block: Callable[[int, int], np.ndarray]) -> float:
         seen = self.rated.indptr, self.rated.indices
-        lists, _ = ranking.top_k(lambda start, stop: block[start:stop], len(block), seen, K)
+        lists, _ = ranking.top_k(block, self.rated.shape[0], seen, K)
         return float(ranking.recall_ndcg(lists, self.user, self.movie, K)[2].mean())

@@ -29,6 +29,7 @@ from utils.model.training import fit
 from utils.study.catalogue import Catalogue
 from utils.study.data import StudyData
 from utils.vectors import posters, texts
+from utils.vectors.encoders.base import PRECISIONS
 from utils.vectors.encoders.image import ImageEncoder
 from utils.vectors.encoders.text import TextEncoder
 from utils.vectors.neighbours import directions
@@ -250,8 +251,8 @@ def _same_encoder(
             f"{artefact.path} was not made by an encoder but given by PRECOMPUTED, so no new {block} can be encoded "
             f"like them. Run {artefact.notebook}.ipynb with PRECOMPUTED=None and an encoder, and those after it."
         )
-    # float16 is what "auto" takes on a GPU; elsewhere "auto" is float32, which differs in the last digits alone.
-    precision = made["precision"] if made.get("precision") in ("float32", "bfloat16") else "auto"
+    # float16 is what "auto" takes on a GPU; float32 differs from it in the last digits alone.
+    precision = made["precision"] if made.get("precision") in PRECISIONS else "float32"
     encoder = load(name, device, cache, precision)
     settings = encoder.settings()
     for label in ("weights_sha256", "files_sha256", "width", "preprocessing"):

@@ -45,7 +45,7 @@ def encode_posters(
     items = poster_items(store, enriched)
     encode = encode_with(load_encoder, encoder, encode_images, batch_size, client)
     found = encode_in_shards(store, "poster_embeddings", items, encode, encoder.settings(), shard_size, client)
-    return found.with_sources(enriched, "poster_source")
+    return found.with_sources(enriched, "poster_source", encoder.reason)
 
 
 def poster_items(store: Store, enriched: pa.Table) -> list[Item]:

@@ -63,11 +63,15 @@ class Embeddings:
     failures: tuple[Failure, ...]
     metadata: Mapping[str, Any]
 
-    def with_sources(self, enriched: pa.Table, column: str) -> "Embeddings":
-        """Return the same with the number of vectors from each source, which ``column`` of ``enriched`` names."""
+    def with_sources(self, enriched: pa.Table, column: str, reason: str | None = None) -> "Embeddings":
+        """Return the same with the number of vectors from each source, which ``column`` of ``enriched`` names.
+
+        ``reason`` says why the encoder's precision was chosen, where it was.
+        """
         has = np.isin(enriched["movieId"].to_numpy(), self.ids)
         sources = Counter(map(str, enriched[column].filter(pa.array(has)).to_pylist()))
-        return replace(self, metadata=dict(self.metadata) | {"source": dict(sorted(sources.items()))})
+        more = {"source": dict(sorted(sources.items()))} | ({"precision_reason": reason} if reason else {})
+        return replace(self, metadata=dict(self.metadata) | more)
 
     def hand_off(self) -> tuple[pa.Table, dict[str, Any]]:
         """Return the table (movieId, embedding) and the metadata that ``Store.write`` takes."""

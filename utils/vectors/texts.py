@@ -92,7 +92,7 @@ def encode_synopses(
     if long:
         print(f"{long:,} of {len(items):,} texts are longer than {encoder.max_tokens} tokens: read in several windows.")
     said = dict(found.metadata) | {"template": template, "windowed": long}
-    return replace(found, metadata=said).with_sources(enriched, "synopsis_source")
+    return replace(found, metadata=said).with_sources(enriched, "synopsis_source", encoder.reason)
 
 
 def synopsis_items(enriched: pa.Table, movies: pa.Table | None = None, template: str = TEMPLATE) -> list[Item]:

@@ -1,4 +1,4 @@
-"""Devices, precisions, and what the two ``load_encoder`` have in common: models come from a folder or an id."""
+"""Devices, and what the two ``load_encoder`` have in common: models come from a folder or an id."""
 
 from pathlib import Path
 from types import ModuleType
@@ -27,13 +27,6 @@ def test_devices(monkeypatch):
         base.resolve_device("tpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert base.resolve_device("auto") == torch.device("cuda")
-
-
-def test_half_precision_is_for_gpus_unless_it_is_asked_for():
-    assert base.resolve_precision("auto", torch.device("cpu")) == torch.float32
-    assert base.resolve_precision("auto", torch.device("cuda")) == torch.float16
-    assert base.resolve_precision("float32", torch.device("cuda")) == torch.float32
-    assert base.resolve_precision("bfloat16", torch.device("cpu")) == torch.bfloat16
 
 
 @pytest.mark.parametrize("module", [image, text])

