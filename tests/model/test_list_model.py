@@ -143,12 +143,15 @@ def test_new_movies_stand_as_high_as_known_ones_allow(
     price: float, blend: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(list_model, "PRICE", price)
+    for name in ("PRIORS", "TRENDS"):
+        monkeypatch.setattr(list_model, name, (0.0,))
     train = tastes()
     late, new = held(train)
     found = list_model.fit(train, CONTENT, (late, new), 1)
     assert blend in (None, found.blend)
     rest = train.take(~(late | new))
-    trial = replace(list_model.fit(rest, CONTENT, (np.zeros(len(rest.user), bool),) * 2, 1), trend=found.trend)
+    trial = list_model.fit(rest, CONTENT, (np.zeros(len(rest.user), bool),) * 2, 1)
+    trial = replace(trial, prior=0.0, lean=found.lean)
     trial = replace(trial, weights=ease(gram(rest.matrix()[:, trial.known]), found.penalty))
 
     def reached(blend: float) -> float:
