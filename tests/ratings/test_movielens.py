@@ -337,6 +337,7 @@ def test_own_parquet_that_is_refused(tmp_path: Path) -> None:
             {"archive": "~no-such-user/ml.zip"},
             "ARCHIVE='~no-such-user/ml.zip': there is no such home folder. Write the path",
         ),
+        ({"ratings": "/dev/zero", "movies": "/dev/zero"}, "RATINGS='/dev/zero' is a folder, a pipe or a device. Give"),
         ({"archive": ""}, "ARCHIVE='' must be the path of a file or folder, as text."),
         ({}, "DATASET='mine' is not one that can be fetched: ml-100k, ml-latest-small, ml-1m"),
     ],

@@ -285,6 +285,14 @@ def test_a_pickle_in_an_archive_is_never_run(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("kind", ["parquet", "npz", "npy", "json"])
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_pipes_and_devices_are_not_waited_for(tmp_path, kind, make):
+    make(tmp_path / f"v.{kind}")
+    with pytest.raises(ParameterError, match=rf"v\.{kind}': v\.{kind} is a pipe, a device or a folder, not a file\."):
+        read_vectors(tmp_path / f"v.{kind}", IDS)
+
+
 def test_files_over_the_limit_are_refused(tmp_path, monkeypatch, path):
     monkeypatch.setattr(precomputed, "MAX_BYTES", 1000)
     write(path, range(1, 300), [[1.0, 2.0]] * 299)

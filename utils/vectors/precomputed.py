@@ -140,6 +140,8 @@ def _read(path: Path) -> Vectors:
     if not path.exists():
         raise VectorFileError(f"there is no such file or folder. Check the path. {LAYOUTS}")
     files = files_of(path)
+    if odd := [file.name for file in files if not file.is_file()]:
+        raise VectorFileError(f"{odd[0]} is a pipe, a device or a folder, not a file. {LAYOUTS}")
     _check_bytes(sum(file.stat().st_size for file in files), MAX_JSON_BYTES if path.suffix == ".json" else MAX_BYTES)
     if path.is_dir():
         return _stack([_one_movie(file) for file in files])
