@@ -57,7 +57,7 @@ def job_of(
 
 
 class Plain(nn.Module):
-    """The ``seed`` model as tutorials write it: the content of each row is gathered and multiplied."""
+    """The ``original`` model as tutorials write it: the content of each row is gathered and multiplied."""
 
     def __init__(self, job: Job) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ def train_plain(batch: int, way: str, **sizes: int) -> Measured:
 
     The order of the rows and Adam's eps are ours: with PyTorch's eps the AUC differs by 0.002 after an epoch.
     """
-    job, _ = job_of("seed", Settings(1, batch, RATE), **sizes)
+    job, _ = job_of("original", Settings(1, batch, RATE), **sizes)
     names = ("userId", "movieId", "genres", "movieId_duplicate")
     data = TensorDataset(*(job.train.codes[name] for name in names), job.train.label)
     shuffle = torch.Generator().manual_seed(job.seed)
@@ -111,7 +111,7 @@ def train_ours(batch: int, precision: str, **sizes: int) -> Measured:
     Least operations: 2 n a b for a product of [n, a] and [a, b], forward and for the weights' gradient, once more for
     the gradient of what came in, which frozen content does not need; content once for each movie of a batch.
     """
-    job, _ = job_of("seed", Settings(1, batch, RATE, precision), **sizes)
+    job, _ = job_of("original", Settings(1, batch, RATE, precision), **sizes)
     with timed() as run:
         found = training.fit(replace(job, monitor=job.monitor.head(0)))
     run.seconds = found.history[0]["seconds"]  # of the epoch alone, without the model's first weights

@@ -53,8 +53,8 @@ def run(case: Case, say: Callable[[str], None] = print) -> None:
         study.tune(MODEL, [parse(name)], 1, case.draw)
         results.add(study.run(MODEL, parse(name), case.draw))
     results.add(*(study.run(MODEL, parse(name), case.draw) for name in HIDDEN))
-    study.tune("seed", [parse(FULL)], 1, case.draw)
-    results.add(study.run("seed", parse(FULL), case.draw))
+    study.tune("original", [parse(FULL)], 1, case.draw)
+    results.add(study.run("original", parse(FULL), case.draw))
     for name in SETS:
         results.add(study.lists(parse(name), case.draw)[1])
     store.record("checkpoints", rows=None)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tests.conftest import FULL, SETS
+from utils.model import architectures
 from utils.model.architectures import MODELS, Inputs
 from utils.model.feature_sets import CONTENT, FeatureSet, parse
 from utils.model.frozen_table import content_columns
@@ -56,3 +57,9 @@ def test_flags_are_left_out_where_they_do_not_fit(inputs: Inputs, model: str) ->
         MODELS[model](wide, parse(f"ids+{first}"))
     with pytest.raises(GraphError, match=rf"ids\+{rest[0]} needs '{rest[0]}', and the feature store has \['{first}'"):
         MODELS[model](wide, parse(f"ids+{rest[0]}"))
+
+
+def test_a_former_name_of_a_model_is_told_and_replaced(capsys: pytest.CaptureFixture[str]) -> None:
+    assert architectures.current("seed") == "original"
+    assert capsys.readouterr().out == 'MODEL="seed" is called "original" now.\n'
+    assert architectures.current("multimodal") == "multimodal" and not capsys.readouterr().out

@@ -55,7 +55,7 @@ def test_different_runs_do_not_collide(store: Store, job: Job, inputs: Inputs, o
         (replace(job, settings=replace(settings, batch_size=511)), str(FULL), "torch"),
         (replace(job, settings=replace(settings, learning_rate=0.02)), str(FULL), "torch"),
         (replace(job, graph=MODELS["multimodal"](inputs, less)), str(less), "torch"),
-        (replace(job, graph=MODELS["seed"](inputs, FULL)), str(FULL), "torch"),
+        (replace(job, graph=MODELS["original"](inputs, FULL)), str(FULL), "torch"),
         (replace(job, frozen=other), str(FULL), "torch"),
         (replace(job, start={"userId": biases}), str(FULL), "torch"),
         (replace(job, start={"userId": biases + 1}), str(FULL), "torch"),

@@ -30,7 +30,7 @@ def job(split: Split, frozen: np.ndarray, inputs: Inputs) -> Job:
 
 
 def check(**changes: Any) -> tuple[str, list[FeatureSet], list[int]]:
-    given = {"trainer": "torch", "model": "seed", "features": ["ids"], "seeds": [1], "num_procs": 1}
+    given = {"trainer": "torch", "model": "original", "features": ["ids"], "seeds": [1], "num_procs": 1}
     return fit.check_parameters(**(given | {"settings": SETTINGS} | changes))
 
 
@@ -46,7 +46,7 @@ def test_parameters_that_can_be_used() -> None:
     ("changes", "wanted"),
     [
         ({"trainer": "keras"}, "TRAINER='keras' is not known. Choose one of: 'auto', 'hugectr', 'torch'."),
-        ({"model": "deep"}, "MODEL='deep' is not known. Choose one of: 'seed', 'multimodal'."),
+        ({"model": "deep"}, "MODEL='deep' is not known. Choose one of: 'original', 'multimodal'."),
         ({"features": "ids+plot"}, r"FEATURES: 'ids\+plot' is not a feature set"),
         ({"seeds": []}, r"SEEDS=\[\] must be a list of different whole numbers."),
         ({"seeds": [1, 1]}, r"SEEDS=\[1, 1\] must be a list of different whole numbers."),
@@ -236,7 +236,7 @@ def test_the_catalogue_is_scored_as_rows_are_and_the_movies_side_once(
         assert scores_of(users[:0]).shape == (0, 9)
     assert looks == [9] * 3
     # The seed's layers see every pair 128 wide; of the towers only the dot product does.
-    assert twin.pair_width == {"seed": 128, "multimodal": 1}[model]
+    assert twin.pair_width == {"original": 128, "multimodal": 1}[model]
 
 
 # The optimiser

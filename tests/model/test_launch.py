@@ -60,7 +60,7 @@ def test_two_processes_train_the_model_of_one(
     store: Store, split: Split, frozen: np.ndarray, inputs: Inputs, one_thread: None
 ) -> None:
     biases = np.linspace(-1, 1, inputs.users).astype(np.float32)
-    graph = MODELS["seed"](inputs, FULL)  # no dropout: the same numbers, up to rounding
+    graph = MODELS["original"](inputs, FULL)  # no dropout: the same numbers, up to rounding
     job = Job(graph, split, split, frozen, inputs, Settings(3, 100, 0.01), 5, start={"userId": biases})
     one = fit.fit(job)
     (store.folder / "run").mkdir()
@@ -75,7 +75,7 @@ def test_a_worker_that_dies_is_an_error(
 ) -> None:
     encoded["movieId"][0] = inputs.movies + 5  # beyond the table
     split = Split.of(encoded)
-    job = Job(MODELS["seed"](inputs, SETS[0]), split, split, frozen, inputs, Settings(1, 100, 0.01), 5)
+    job = Job(MODELS["original"](inputs, SETS[0]), split, split, frozen, inputs, Settings(1, 100, 0.01), 5)
     with pytest.raises(launch.TrainerError, match="torchrun with NUM_PROCS=2 ended with exit code"):
         launch.fit_distributed(store, job, store.folder / "seed", 2)
     assert not list(store.folder.glob(".job.*"))

@@ -115,7 +115,7 @@ def test_gradients_equal_those_of_the_naive_evaluation(
 def test_one_dnn_changes_no_number(
     split: Split, frozen: np.ndarray, inputs: Inputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    twin = make_twin(MODELS["seed"](inputs, FULL), split, frozen, inputs)
+    twin = make_twin(MODELS["original"](inputs, FULL), split, frozen, inputs)
     found = []
     for least in (0, 1 << 62):
         monkeypatch.setattr(utils.model.torch_model, "ONE_DNN_FROM", least)
@@ -261,12 +261,12 @@ def test_initial_values_are_hugectrs() -> None:
 
 
 def test_the_seed_alone_decides_the_initial_values(split: Split, frozen: np.ndarray, inputs: Inputs) -> None:
-    graph = MODELS["seed"](inputs, FULL)
+    graph = MODELS["original"](inputs, FULL)
     one = first_twin(graph, split, frozen, inputs, seed=1).state_dict()
     torch.rand(3)
     again, other = (first_twin(graph, split, frozen, inputs, seed=seed).state_dict() for seed in (1, 2))
     assert all(torch.equal(one[name], again[name]) for name in one)
     assert [name for name in one if torch.equal(one[name], other[name])] == ["tables.movieId_duplicate.weight"]
-    alone = first_twin(MODELS["seed"](inputs, IDS), split, frozen, inputs, seed=1).state_dict()
+    alone = first_twin(MODELS["original"](inputs, IDS), split, frozen, inputs, seed=1).state_dict()
     for column in ("userId", "movieId"):
         assert torch.equal(alone[f"tables.{column}.weight"], one[f"tables.{column}.weight"]), "what sets share"

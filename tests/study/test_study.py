@@ -54,7 +54,7 @@ def test_slices_of_content_are_those_that_have_it(study: Study) -> None:
 
 def test_without_cold_movies(open_for: Open) -> None:
     study = toy.open_study(open_for, cold=0)
-    found = study.run("seed", IDS, 1)
+    found = study.run("original", IDS, 1)
     assert {row["slice"] for row in found.rows} == {"warm"}
     assert Results(study.data).predictions(found, "cold").num_rows == 0
     model, listed = study.lists(FULL, 1)
@@ -112,7 +112,7 @@ def test_results_are_compared_and_handed_on(study: Study) -> None:
     assert found["difference"][0] == pytest.approx(np.mean(auc[GENRES]) - np.mean(auc[IDS]))
     assert set(results.differences("multimodal", [GENRES], IDS)["slice"]) == {"warm", "cold"}
     with pytest.raises(KeyError, match=r"There is no run of seed, ids\+genres, seed None"):
-        results.of("seed", GENRES)
+        results.of("original", GENRES)
     assert [(row["features"], row["epoch"]) for row in results.curves("multimodal", 2)] == [
         ("ids", 1),
         ("ids+genres", 1),

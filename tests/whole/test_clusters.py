@@ -216,7 +216,7 @@ def below(process: psutil.Process, words: str) -> list[psutil.Process]:
 @pytest.fixture
 def job(split: Split, frozen: np.ndarray, inputs: Inputs) -> Job:
     """A training that takes long enough to be killed."""
-    graph = MODELS["seed"](inputs, parse("ids+genres"))
+    graph = MODELS["original"](inputs, parse("ids+genres"))
     return Job(graph, split, split, frozen, inputs, Settings(100_000, 40, 0.01), 5)
 
 

@@ -198,7 +198,7 @@ def test_content_is_projected_once_for_each_distinct_movie_and_not_for_each_row(
 
 
 def test_a_step_of_the_original_graph_stays_below_its_bound() -> None:
-    twin, rows = big_twin("seed"), 2048
+    twin, rows = big_twin("original"), 2048
     wide, hidden = 16 * 3 + WIDTH, 128
 
     def step(movies: int) -> int:

@@ -1,4 +1,4 @@
-"""The models of the series as graphs: ``seed``, the original one mended, and ``multimodal``, ours."""
+"""The models of the series as graphs: ``original``, of NVIDIA's series, mended, and ``multimodal``, ours."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -39,9 +39,9 @@ def _content(graph: Graph, inputs: Inputs, features: FeatureSet) -> dict[str, li
     return blocks
 
 
-def seed(inputs: Inputs, features: FeatureSet) -> Graph:
+def original(inputs: Inputs, features: FeatureSet) -> Graph:
     """The graph of the original series: ids 16 wide, genres, frozen content, then 128, 128, 1."""
-    graph = Graph("seed")
+    graph = Graph("original")
     parts = [
         graph.embedding("userId", inputs.users, 16),
         graph.embedding("movieId", inputs.movies, 16),
@@ -80,4 +80,13 @@ def multimodal(inputs: Inputs, features: FeatureSet, factors: int = 32) -> Graph
     return graph.loss(graph.add([match, "user_bias", "movie_bias"], "logit"))
 
 
-MODELS: Mapping[str, Callable[[Inputs, FeatureSet], Graph]] = {"seed": seed, "multimodal": multimodal}
+MODELS: Mapping[str, Callable[[Inputs, FeatureSet], Graph]] = {"original": original, "multimodal": multimodal}
+FORMER = {"seed": "original"}
+"""Names that MODEL had before, and what they are called now."""
+
+
+def current(model: str) -> str:
+    """Return the name of a model; one that it had before is told and replaced."""
+    if model in FORMER:
+        print(f'MODEL="{model}" is called "{FORMER[model]}" now.')
+    return FORMER.get(model, model)
