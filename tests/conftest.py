@@ -3,6 +3,9 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import utils  # noqa: F401  first: it says how torch's threads wait
+
+# isort: split
 import numpy as np
 import pyarrow as pa
 import pytest

@@ -1,1 +1,5 @@
-"""Helpers of the notebooks, one module a stage: see CONTRIBUTING.md for the map."""
+"""Helpers of the notebooks, one room a stage: see CONTRIBUTING.md for the map."""
+
+from utils.machine import threads
+
+threads.settle()

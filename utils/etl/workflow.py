@@ -11,7 +11,7 @@ import json
 import re
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ CATEGORIES = ["userId", "movieId", "genres", "movieId_duplicate"]
 LABEL = "rating"
 """Column of the label: float32, 1 where the rating is above LIKED, else 0."""
 OUT_OF_VOCABULARY = 2
+NO_GENRE = "(no genres listed)"
+"""Stands for an empty list of genres, as in MovieLens."""
 ROWS_PER_FILE = 2_000_000
 CATEGORY_FOLDER = ".categories"
 """Where Categorify keeps its files, in the data folder, until the workflow is saved with a copy of them."""
@@ -64,6 +66,19 @@ def working(store: Store, scheduler: str | None) -> Iterator[None]:
     """
     with cluster(scheduler), quiet(), explained(store.folder / CATEGORY_FOLDER):
         yield
+
+
+def with_genres(movies: pa.Table) -> Any:
+    """Return movieId and genres as a pandas frame in which no list is empty: a movie of none has NO_GENRE.
+
+    Merlin takes a list's type from its first item, which some column, or some partition, may not have.
+    """
+    return movies.select(["movieId", "genres"]).to_pandas().assign(genres=lambda frame: frame["genres"].map(genres_of))
+
+
+def genres_of(listed: Iterable[str]) -> list[str]:
+    """Return the genres of a movie as they are encoded."""
+    return list(listed) or [NO_GENRE]
 
 
 def files_of(path: Path) -> str:

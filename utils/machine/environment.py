@@ -7,6 +7,8 @@ from importlib import metadata
 
 import pandas as pd
 
+from utils.machine import threads
+
 ASKED_FOR = (
     "pandas", "requests", "torch", "torchvision", "transformers", "nvtabular", "cudf", "hugectr", "tqdm",
 )  # fmt: skip
@@ -30,7 +32,7 @@ def report() -> pd.DataFrame:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     rows = [
         ("Python", platform.python_version()),
-        ("CPU cores", str(os.cpu_count())),
+        ("CPU cores", f"{threads.allowed()} of {os.cpu_count()}"),
         ("memory", f"{memory:.0f} GiB"),
         ("GPUs", ", ".join(gpus()) or "none"),
     ]

@@ -31,7 +31,8 @@ class Catalogue:
         known = workflow.vocabulary(store, "genres")
         genres = np.zeros((movies.num_rows, most_genres), dtype=np.int32)
         for row, names in enumerate(movies["genres"].to_pylist()):
-            genres[row, : len(names)] = [known.get(genre, workflow.OUT_OF_VOCABULARY) for genre in names]
+            codes_of = [known.get(genre, workflow.OUT_OF_VOCABULARY) for genre in workflow.genres_of(names)]
+            genres[row, : len(codes_of)] = codes_of
         columns = {
             "movieId": codes["code"].to_numpy().astype(np.int32),
             "movieId_duplicate": codes["content_code"].to_numpy().astype(np.int32),

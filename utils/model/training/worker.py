@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import distributed
 
+from utils.machine import threads
 from utils.model.architectures import Inputs
 from utils.model.graph import Graph
 from utils.model.training import checkpoints, fit
@@ -24,7 +25,7 @@ def main(folder: Path) -> None:
     distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     rank, ranks = distributed.get_rank(), distributed.get_world_size()
     here = int(os.environ.get("LOCAL_WORLD_SIZE", ranks))  # torchrun sets it: the ranks that share this machine
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // here))
+    torch.set_num_threads(max(1, threads.allowed() // here))
     inputs = described["inputs"]
     inputs["content_columns"] = {name: tuple(span) for name, span in inputs["content_columns"].items()}
     with (
