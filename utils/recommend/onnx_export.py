@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+import pandas as pd
 from onnx import TensorProto, helper, numpy_helper
 
 from utils.etl.workflow import OUT_OF_VOCABULARY
@@ -178,10 +179,11 @@ def predict(path: Path, users: np.ndarray, movies: np.ndarray) -> np.ndarray:
     return scores
 
 
-def lists(path: Path, liked: Sequence[int]) -> np.ndarray:
-    """Return the movieIds int64 [k] that the file of ``export_lists`` recommends to someone who liked these."""
-    session = _session(path)
-    return session.run(["movieId"], {"liked": np.asarray(liked, np.int64)})[0]
+def lists(path: Path, liked: Sequence[int]) -> pd.DataFrame:
+    """Return what the file of ``export_lists`` recommends to someone who liked these: movieId and score, best first."""
+    found = _session(path).run(["movieId", "score"], {"liked": np.asarray(liked, np.int64)})
+    best = pd.DataFrame(dict(zip(("movieId", "score"), found, strict=True)))
+    return best[np.isfinite(best["score"])]  # what they liked themselves is no recommendation
 
 
 def check(path: Path, users: np.ndarray, movies: np.ndarray, scores: np.ndarray, tolerance: float = 1e-5) -> float:
