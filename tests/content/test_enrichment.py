@@ -137,7 +137,7 @@ def test_posters_that_belong_to_no_movie_are_removed_and_other_files_are_not(
 
 def test_something_in_the_place_of_the_posters_folder(store: Store) -> None:
     store.path("posters").write_text("in the way")
-    with pytest.raises(DataFolderError, match=r"Cannot make the folder .*posters.*Remove what is in its place"):
+    with pytest.raises(DataFolderError, match=r"Cannot write .*posters: File exists. Remove or rename what is"):
         run(store, [1])
 
 

@@ -200,6 +200,16 @@ def test_control_characters_do_not_reach_the_table(store: Store, tmp_path: Path)
     assert isinstance(found, Facts) and found.names["cast"] == ("Ann[31m Lee", "\ufffd")
 
 
+def test_a_table_is_read_by_original_ids(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text("movieId,cast,year\nB01,Ann,1595\n0042,Bo,-750\nB99,Cy,\n")
+    named = [row(7, title="A", year=None, originalId="B01"), row(42, title="B", year=None, originalId="0042")]
+    movies = table_of("movies_converted", named)
+    (source,) = open_sources(store, str(tmp_path / "own.csv"), movies, tmp_path)
+    assert source.describe() == "own: facts of 2 movies from own.csv (1 of unknown movies)"
+    known = movie_facts(movies, [source])[0].to_pylist()
+    assert [(each["movieId"], each["cast"], each["year"]) for each in known] == [(7, ["Ann"], 1595), (42, ["Bo"], -750)]
+
+
 @pytest.mark.parametrize("damage", [b"", b"<html>", b"PAR1" + bytes(20)])
 def test_a_damaged_parquet_is_refused(store: Store, tmp_path: Path, damage: bytes) -> None:
     (tmp_path / "own.parquet").write_bytes(damage)

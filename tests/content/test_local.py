@@ -243,3 +243,19 @@ def test_real_synopses(store: Store, folder: Path) -> None:
     texts = [each["synopsis"] for each in rows if each["synopsis"]]
     assert all(text.isprintable() or max(text) >= "\u200b" for text in texts)
     assert sorted(map(len, texts))[len(texts) // 2] > 200
+
+
+def test_posters_and_synopses_are_found_by_original_ids(store: Store, folder: Path) -> None:
+    """In a csv as a shop's program writes it: semicolons, the letters of Windows, another name of its column."""
+    for name in ("SKU-1.PNG", "0002.png", "SKU-9.png"):
+        write_poster(folder / "posters" / name, kind="PNG")
+    lines = 'sku;description\nSKU-1;"Schön; rot"\n0002;Blau\nSKU-9;Nobody has it\n'
+    (folder / "synopses.csv").write_bytes(lines.encode("cp1252"))
+    movies = catalogue([row(701, originalId="SKU-1"), row(2, originalId="0002")])
+    (local,) = open_providers(store, "local", folder, movies)
+    assert "2 synopses from synopses.csv" in local.describe() and "1 of unknown movies" in local.describe()
+    enriched = {each["movieId"]: each for each in enrich(store, movies, [local], SIZE)[0].to_pylist()}
+    assert {number: each["synopsis"] for number, each in enriched.items()} == {701: "Schön; rot", 2: "Blau"}
+    assert {number: each["poster_path"] for number, each in enriched.items()} == {
+        701: "posters/701.jpg", 2: "posters/2.jpg",
+    }  # fmt: skip

@@ -118,6 +118,13 @@ def test_a_path_is_no_pattern(recipe: nvt.Workflow, train: pd.DataFrame, tmp_pat
     assert len(encode(recipe, there, train)["label"]) == len(train)
 
 
+def test_only_what_depends_on_the_rows_is_left(recipe: nvt.Workflow, store: Store, train: pd.DataFrame) -> None:
+    """Merlin's schema names the data folder, so that the same rows would have another sha256 elsewhere."""
+    encode(recipe, store, train)
+    left = sorted(path.name for path in store.path("train-hugectr").iterdir())
+    assert left == ["_file_list.txt", "_metadata", "_metadata.json", "part_0.parquet"]
+
+
 def test_categories_that_cannot_be_written(store: Store, train: pd.DataFrame) -> None:
     folder = store.folder / workflow.CATEGORY_FOLDER
     wanted = r"No space left to write .*\.categories. What was there before is unharmed"

@@ -1,14 +1,19 @@
 """Archives: members are found at any depth, and each way to be hostile or broken is refused by name."""
 
+import errno
 import os
 import stat
 import struct
+import tempfile
 import zipfile
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from utils.fetching import archives
 from utils.fetching.archives import ArchiveError, extract, open_archive, open_zip
+from utils.handoff.atomic import DataFolderError
 
 NAMES = ("ratings.csv", "movies.csv")
 
@@ -139,3 +144,17 @@ def test_ambiguous_members(tmp_path: Path) -> None:
         opened.writestr("ratings.csv", "1")
         opened.writestr("ratings.csv", "2")
     refused(tmp_path / "y.zip", r"has ratings\.csv more than once")
+
+
+def test_no_room_to_unpack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_zip(tmp_path / "a.zip", {"ratings.csv": b"1"})
+    monkeypatch.setattr(archives, "extract", Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
+    wanted = r"No space left to write .*ratings\.csv\. .*Free some space or set TMPDIR to a larger disk"
+    with open_archive(tmp_path / "a.zip") as opened, pytest.raises(DataFolderError, match=wanted):
+        opened.take(["ratings.csv"])
+    # Where no folder takes a file, Python has none for temporary ones.
+    none = FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", Mock(side_effect=none))
+    wanted = r"No usable temporary directory .*Free some space there, or set TMPDIR to another folder\.$"
+    with pytest.raises(DataFolderError, match=wanted), open_archive(tmp_path / "a.zip"):
+        pass

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from utils.handoff.atomic import DataFolderError, sha256, writing
+from utils.handoff.atomic import DataFolderError, make_folder, sha256, writing
 
 
 def write_half(path: Path, failure: BaseException | None, folder: bool = False) -> None:
@@ -58,18 +58,48 @@ def test_the_old_folder_comes_back_when_the_new_one_cannot_be_put_there(
     assert temporaries(tmp_path) == []
 
 
+FULL = (
+    r"No space left to write .*file. What was there before is unharmed. Free some space or set DATA_DIR to a larger "
+    r"disk, then run this notebook again\.$"
+)
+IN_THE_WAY = r"Cannot write .*file: as it is. Remove or rename what is in its place, then run this again\.$"
+
+
 @pytest.mark.parametrize(
-    ("number", "wanted"),
+    ("error", "wanted"),
     [
-        (errno.ENOSPC, "No space left to write .*file"),
-        (errno.EDQUOT, "No space left to write .*file"),
-        (errno.EACCES, r"Cannot write .*file: as it is. Set DATA_DIR to a folder you may write."),
+        *((OSError(number, "as it is"), FULL) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)),
+        (OSError("1494 requested and 0 written"), FULL),  # numpy's, which names no number
+        *((OSError(number, "as it is"), IN_THE_WAY) for number in (errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY)),
+        (
+            OSError(errno.EACCES, "as it is"),
+            r"Cannot write .*file: as it is. Set DATA_DIR to a folder you may write\.$",
+        ),
+        (DataFolderError("said already"), "^said already$"),
     ],
 )
-def test_no_space_and_no_permission_are_said_so(tmp_path: Path, number: int, wanted: str) -> None:
+def test_what_the_operating_system_says_comes_with_a_remedy(tmp_path: Path, error: OSError, wanted: str) -> None:
     with pytest.raises(DataFolderError, match=wanted):
-        write_half(tmp_path / "file", OSError(number, "as it is"))
+        write_half(tmp_path / "file", error)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_file_never_replaces_a_folder_nor_a_folder_a_file(tmp_path: Path, folder: bool) -> None:
+    path = tmp_path / "it"
+    path.write_text("mine") if folder else (path / "mine").mkdir(parents=True)
+    with pytest.raises(DataFolderError, match=r"Cannot write .*it: .*Remove or rename what is in its place"):
+        write_half(path, None, folder)
+    assert path.read_text() == "mine" if folder else (path / "mine").is_dir()
+    assert temporaries(tmp_path) == []
+
+
+def test_a_file_where_a_folder_is_made(tmp_path: Path) -> None:
+    assert make_folder(tmp_path / "a" / "b").is_dir() and make_folder(tmp_path / "a").is_dir()
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(DataFolderError, match=r"Cannot write .*file.*Remove or rename what is in its place"):
+            make_folder(path)
 
 
 def test_the_hash_of_a_folder_depends_on_names_and_contents(tmp_path: Path) -> None:

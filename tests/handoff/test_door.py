@@ -37,6 +37,8 @@ def rest() -> dict[str, pa.Table]:
     predictions = toy.rated(2, movies, 2).drop_columns(["timestamp"])
     both = pa.array(np.arange(predictions.num_rows) % 2)
     predictions = predictions.append_column("label", both).append_column("score", pa.array(np.full(len(both), 0.5)))
+    for name in ("originalUserId", "originalMovieId"):
+        predictions = predictions.append_column(name, pa.array(["x"] * predictions.num_rows))
     listed = pa.array([["someone"]] * count)
     return {
         "rejected": pa.table({"raw": ["x"], "row": [2], "reason": ["no rating"]}),
@@ -57,7 +59,8 @@ def rest() -> dict[str, pa.Table]:
         "feature_store": toy.features(),
         "valid_predictions": predictions,
         "cold_predictions": predictions,
-        "recommendations": pa.table({"userId": [1, 1], "rank": [1, 2], "movieId": [2, 3], "score": [0.5, 0.4]}),
+        "recommendations": pa.table({"userId": [1, 1], "rank": [1, 2], "movieId": [2, 3], "score": [0.5, 0.4],
+                                     "originalUserId": ["x", "x"], "originalMovieId": ["x", None]}),
     }  # fmt: skip
 
 

@@ -64,6 +64,7 @@ def test_types_are_cast_to_the_contract(open_for: Open) -> None:
         "genres": pa.array([[]], pa.large_list(pa.large_string())),
         "imdbId": pa.array([None], pa.null()),
         "tmdbId": pa.array([None], pa.null()),
+        "originalId": pa.array([None], pa.null()),
     }
     store = open_for("movies_converted")
     store.write("movies_converted", pa.table(columns))

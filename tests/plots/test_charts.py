@@ -29,6 +29,16 @@ def test_activity_over_time():
     assert "Ratings from 1997-09-20 to 1998-04-22" in words(figure)
 
 
+def test_a_genre_is_never_read_as_tex():
+    genres = ["under $10_$20", "$x^{$"]
+    for figure in (
+        charts.genre_counts(pd.DataFrame({"genres": [genres]})),
+        charts.movie_map(np.random.default_rng(0).normal(size=(40, 2)), genres * 20, top=2),
+    ):
+        png(figure)
+        assert all(genre in words(figure) for genre in genres)
+
+
 def test_genre_counts_shows_movies_without_genre():
     figure = charts.genre_counts(pd.DataFrame({"genres": [np.array(["Drama", "War"]), np.array(["Drama"]), []]}))
     png(figure)

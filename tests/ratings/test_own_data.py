@@ -2,6 +2,7 @@
 
 import gzip
 import math
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -493,8 +494,24 @@ def test_files_of_known_data_sets(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("\n", "\n\n"),
+        lambda text: text + ",,,\n" * 500,
+        lambda text: "sep=,\n" + text,
+        lambda text: text.replace("\n", "\r\r\n"),
+    ],
+)
+def test_what_holds_nothing_is_no_line(tmp_path: Path, change: Callable[[str], str]) -> None:
+    found = own(tmp_path, change(RATINGS_CSV), MOVIES_CSV)
+    assert (found.ratings.height, found.rejected.height, found.counts["lines"]) == (160, 0, 160)
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
+        (bytes(random.Random(1).randbytes(50_000)), r"r\.csv (has no column|cannot be read)"),
+        (b'{"user":1,"item":1}\n{"user":2,"item":2}\n', r"r\.csv (has no column|cannot be read)"),
         (b"", r"r\.csv has no column userId, movieId. Found: nothing"),
         (
             b"userId,movieId,rating,timestamp\n",

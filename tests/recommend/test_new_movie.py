@@ -79,7 +79,7 @@ def _encode_content(opened: Callable[[str], Store]) -> None:
     measured["facts"] = feature_store.reduce_facts(making.read("movie_facts"), known, 4)
     filled = imputation.fill(measured, MOVIES, known, "neighbour")
     reductions.write(making, {block: part.reduction for block, part in measured.items()})
-    described = drift.describe(filled, MOVIES, made_by) | {"imputation": "neighbour"}
+    described = drift.describe(filled, made_by) | {"imputation": "neighbour"}
     making.write("feature_store", feature_store.table(MOVIES, filled), metadata=described)
 
 

@@ -1,7 +1,10 @@
 """The runner, on two tiny notebooks of its own: what runs, with which parameters, and what is left alone."""
 
+import errno
 import functools
 import os
+import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -9,9 +12,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import nbformat
+import papermill
 import pytest
+from nbclient.exceptions import CellTimeoutError
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from tests.places import ROOT
@@ -342,6 +348,51 @@ def test_a_notebook_whose_process_is_killed(
     assert "FAILED: the notebook's process was killed, most often because memory ran out." in capsys.readouterr().err
     assert executed(root) == [f"{FIRST}.ipynb", f"{SECOND}.ipynb"]
     assert undone(root, STORY="die") == ["02"]
+
+
+def test_a_notebook_whose_process_is_killed_while_it_starts(
+    main: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    startup = tmp_path / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "00.py").write_text("import os; os.kill(os.getpid(), 9)")
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    started = time.monotonic()
+    assert main("STORY=again") == 1
+    assert time.monotonic() - started < 60
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1].startswith("FAILED: the notebook's process was killed, most often because memory ran out. Lower")
+
+
+def test_a_process_that_does_not_start_or_answer_is_one_line(
+    main: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for error, wanted in (
+        (RuntimeError("Kernel didn't respond in 60 seconds"), "the notebook's process did not start. Lower BATCH_SIZE"),
+        (CellTimeoutError("Timeout\nin a cell"), "the notebook's process stopped answering. Run this again"),
+        (OSError(errno.ENOSPC, "No space left on device"), r"No space left to write .*running.ipynb. What was there"),
+        (OSError(errno.EMFILE, "Too many open files"), "Too many open files"),
+    ):
+        monkeypatch.setattr(papermill, "execute_notebook", Mock(side_effect=error))
+        assert main("STORY=again") == 1
+        assert re.search(f"FAILED: .*{wanted}", capsys.readouterr().err.strip().splitlines()[-1])
+
+
+def test_too_few_open_files(
+    main: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(runner, "run_all", lambda given: 0)
+    allowed = Mock()
+    monkeypatch.setattr(resource, "setrlimit", allowed)
+    for limits in ((runner.FILES, 4096), (resource.RLIM_INFINITY, resource.RLIM_INFINITY)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, limits=limits: limits)
+        assert main() == 0 and not allowed.called
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 4096))
+    assert main() == 0
+    allowed.assert_called_once_with(resource.RLIMIT_NOFILE, (runner.FILES, 4096))
+    allowed.side_effect = ValueError
+    assert main() == 1
+    assert capsys.readouterr().err == "FAILED: only 4096 files may be open at once. Allow 512: `ulimit -n 512`.\n"
 
 
 def test_two_runs_are_not_at_once_and_after_a_kill_it_goes_on_where_it_stopped(

@@ -28,7 +28,7 @@ def test_rows_in_another_order_are_refused(study: Study) -> None:
     encoded = {name: values.numpy() for name, values in study.data.splits["valid"].codes.items()}
     encoded["label"] = study.data.splits["valid"].label.numpy()
     users = dict(zip(raw["userId"].to_pylist(), encoded["userId"].tolist(), strict=True))
-    check_alignment("valid", raw, encoded, codes, users)
+    check_alignment("valid", raw, encoded, codes, users, STARS)
     wanted = r"valid-hugectr does not have the rows of valid.parquet in the same order: \w+ differs. Run notebook 06"
     for broken in (
         {name: values[::-1] for name, values in encoded.items()},
@@ -38,7 +38,7 @@ def test_rows_in_another_order_are_refused(study: Study) -> None:
         encoded | {"userId": encoded["userId"] + 1},
     ):
         with pytest.raises(HandOffError, match=wanted):
-            check_alignment("valid", raw, broken, codes, users)
+            check_alignment("valid", raw, broken, codes, users, STARS)
 
 
 @pytest.mark.parametrize(("column", "code"), [("userId", 23), ("movieId_duplicate", -1), ("genres", 6)])

@@ -64,8 +64,11 @@ def write(opened: Opened, parts: dict[str, pa.Table]) -> None:
     """Write what 01 and 06 leave."""
     none = pa.nulls(len(MOVIES), pa.string())
     movies = {"movieId": MOVIES, "title": [f"Movie {m}" for m in MOVIES], "genres": GENRES, "imdbId": none}
+    movies["originalId"] = [f"tt{m:07d}" for m in MOVIES.tolist()]
     movies |= {"year": pa.array([1970 + m for m in MOVIES.tolist()], pa.int16()), "tmdbId": pa.nulls(30, pa.int64())}
     opened("train").write("movies_converted", pa.table(movies))
+    users = pa.table({"userId": range(1, 21), "originalId": pa.nulls(20, pa.string())})
+    opened("train").write("users", users)
     for name, table in parts.items():
         opened("train").write(name, table)
         encode(opened("movie_codes"), name, table)

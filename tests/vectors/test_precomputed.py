@@ -119,7 +119,7 @@ def test_the_hash_is_of_all_files_that_are_read(tmp_path, monkeypatch):
         ([1, 2], [None, [1.0]], LISTS, "1 rows lack movieId or embedding"),
         ([1, None], [[1.0], [1.0]], LISTS, "1 rows lack movieId or embedding"),
         (np.array([2**64 - 1], "uint64"), [[1.0]], LISTS, "movieId 18446744073709551615 does not fit 64 bits"),
-        (["1"], [[1.0]], LISTS, r"the ids are object \[1\], expected whole numbers"),
+        (["one"], [[1.0]], LISTS, "'one' is not a movieId: digits and nothing else"),
         ([True], [[1.0]], LISTS, "the ids are (bool|object)"),
         ([1], ["[1.0, 2.0]"], pa.string(), "embedding is string, expected lists of floats"),
         ([1], [[1]], pa.list_(pa.int64()), "expected lists of floats"),
@@ -238,8 +238,36 @@ def test_ids_are_digits_and_nothing_else(tmp_path, movie):
         "name": lambda: folder_of(tmp_path / "a", **{f"f{movie}": json.dumps({movie: [1.0]})}),
     }
     for layout in layouts.values():
-        with pytest.raises(ParameterError, match=r"is not a movieId: digits and nothing else"):
+        with pytest.raises(ParameterError, match=r"is not a movieId: digits and nothing else|is not an object with"):
             read_vectors(layout(), [10, 20, 30])
+
+
+@pytest.mark.parametrize("layout", ["parquet", "npz", "npy", "txt", "json", "folder"])
+def test_vectors_are_found_by_original_ids(tmp_path, layout):
+    """Ids are texts, two of them digits of which one would be the movieId of another movie."""
+    originals, ids = {"B01": 907, "000225501X": 20, "0042": 30, "20": 10}, ["B01", "000225501X", "0042", "20", "B99"]
+    vectors, path = np.arange(10, dtype="float32").reshape(5, 2), tmp_path / f"a.{layout}"
+    if layout == "parquet":
+        pq.write_table(
+            pa.table({"movieId": ids, "embedding": pa.array(vectors.tolist(), pa.list_(pa.float32()))}), path
+        )
+    elif layout == "npz":
+        np.savez(path, ids=np.array(ids), vectors=vectors)
+    elif layout in ("npy", "txt"):
+        path = tmp_path / "a.npy"
+        np.save(path, vectors)
+        if layout == "npy":
+            np.save(tmp_path / "a.ids.npy", np.array(ids))
+        else:
+            (tmp_path / "a.ids.txt").write_text("\n".join(ids))
+    elif layout == "json":
+        path.write_text(json.dumps(dict(zip(ids, vectors.tolist(), strict=True))))
+    else:
+        named = zip(ids, vectors.tolist(), strict=True)
+        path = folder_of(tmp_path / "a", **{f"f{name}": json.dumps({name: vector}) for name, vector in named})
+    found = read_vectors(path, [10, 20, 30, 907], originals)
+    assert found.ids.tolist() == [10, 20, 30, 907] and found.vectors[:, 0].tolist() == [6, 2, 4, 0]
+    assert found.metadata["unknown"] == 1
 
 
 def test_a_pickle_in_an_archive_is_never_run(tmp_path):
@@ -255,6 +283,14 @@ def test_a_pickle_in_an_archive_is_never_run(tmp_path):
     with pytest.raises(ParameterError, match="objects are never unpickled"):
         read_vectors(path, [1])
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("kind", ["parquet", "npz", "npy", "json"])
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_pipes_and_devices_are_not_waited_for(tmp_path, kind, make):
+    make(tmp_path / f"v.{kind}")
+    with pytest.raises(ParameterError, match=rf"v\.{kind}': v\.{kind} is a pipe, a device or a folder, not a file\."):
+        read_vectors(tmp_path / f"v.{kind}", IDS)
 
 
 def test_files_over_the_limit_are_refused(tmp_path, monkeypatch, path):

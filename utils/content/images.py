@@ -74,8 +74,8 @@ class TooManyPixels(ImageRefused):
 def decode(source: Path | bytes, *, max_pixels: int = MAX_PIXELS, target: tuple[int, int] | None = None) -> Image.Image:
     """Return a JPEG, PNG or WebP file as an upright RGB picture (alpha on white, first frame only).
 
-    Its size is checked in the header, before memory is spent on it. With ``target`` (width, height) a JPEG, or a picture
-    of MANY_PIXELS, may come back smaller than it is, though not below ``target``: faster, and in less memory. Raises
+    Its size is checked in the header, before memory is spent on it. With ``target`` (width, height) a JPEG, or what has
+    MANY_PIXELS, may come back smaller than it is, though not below ``target``: faster, and in less memory. Raises
     ImageRefused for everything that is not a whole picture within the limits.
     """
     data = source if isinstance(source, bytes) else read(source)

@@ -31,7 +31,7 @@ from utils.machine.dask_cluster import check_scheduler, cluster
 CATEGORIES = ["userId", "movieId", "genres", "movieId_duplicate"]
 """Categorical columns of the encoded files, in the order of HugeCTR's slots."""
 LABEL = "rating"
-"""Column of the label: float32, 1 where the rating is above LIKED, else 0."""
+"""Column of the label: float32, 1 for a like (``likes_of``), else 0."""
 OUT_OF_VOCABULARY = 2
 NO_GENRE = "(no genres listed)"
 """Stands for an empty list of genres, as in MovieLens."""
@@ -137,6 +137,9 @@ def finish(folder: Path, final: Path, cardinalities: dict[str, int], most_genres
     Raises HandOffError for a null, a wrong type, a code out of range, too long a list, or row counts that disagree with
     ``_metadata.json``.
     """
+    # Merlin's schema names DATA_DIR, in another order each time: the same rows would never be the same folder.
+    shutil.rmtree(folder / ".merlin", ignore_errors=True)
+    (folder / "schema.pbtxt").unlink(missing_ok=True)
     stats = json.loads((folder / "_metadata.json").read_text())["file_stats"]
     names = sorted((entry["file_name"] for entry in stats), key=lambda name: int(name.split("_")[1].split(".")[0]))
     (folder / "_file_list.txt").write_text(

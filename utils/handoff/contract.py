@@ -46,7 +46,7 @@ class Rule:
 
 _NULL = Rule(null=True)
 RULES = {
-    "rating": Rule(low=-1e9, high=1e9),  # of implicit feedback a count
+    "rating": Rule(low=-1e6, high=1e7),  # of implicit feedback a count
     "label": Rule(low=0, high=1),
     "rank": Rule(low=1),
     "code": Rule(low=0, codes=True),

@@ -33,7 +33,8 @@ class Picture(Figure):
     def png(self) -> bytes:
         """Return the picture as an 8-bit PNG."""
         drawn, packed = BytesIO(), BytesIO()
-        self.savefig(drawn, format="png")
+        with plt.rc_context({"text.parse_math": False}):  # Labels of ticks are made only now.
+            self.savefig(drawn, format="png")
         with Image.open(drawn) as image:
             image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
         return packed.getvalue()

@@ -11,6 +11,11 @@ class DataError(ValueError):
     """A file of ratings or movies cannot be used; the message names the file, the line, and what to do."""
 
 
+def shown(text: str, most: int = 300) -> str:
+    """Return what a message may show of a text from outside: its beginning, without anything that moves a terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:most])
+
+
 USUAL = {
     "userId": "userid user uid reviewerid customerid customer visitorid memberid accountid playerid profileid username "
     "useridhash reviewer member account",
@@ -83,7 +88,7 @@ def which(
                 raise DataError(f"{path} has the column {exact} more than once. Keep one.")
     if missing := [name for name in needed if name not in chosen]:
         raise DataError(
-            f"{path} has no column {', '.join(missing)}. Found: {', '.join(found)[:300] or 'nothing'}. Expected: "
+            f"{path} has no column {', '.join(missing)}. Found: {shown(', '.join(found)) or 'nothing'}. Expected: "
             f'{", ".join(needed)}. Name yours with COLUMNS, such as COLUMNS={{"{missing[0]}": "…"}}.'
         )
     return chosen
@@ -91,4 +96,4 @@ def which(
 
 def said(chosen: Mapping[str, str]) -> str:
     """Return in words which columns have names that are not ours; "" where all are."""
-    return ", ".join(f"{name} is {ours}" for ours, name in chosen.items() if name != ours)
+    return ", ".join(f"{shown(name)} is {ours}" for ours, name in chosen.items() if name != ours)

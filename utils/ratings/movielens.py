@@ -120,6 +120,8 @@ def locate(
     for name, there in paths.items():
         if not there.exists():
             raise ParameterError(f"{name}={str(there)!r} does not exist. Check the path; a relative one starts here.")
+        if name != "ARCHIVE" and not there.is_file():  # A pipe would be waited for without end.
+            raise ParameterError(f"{name}={str(there)!r} is a folder, a pipe or a device. Give a .parquet or .csv.")
     if ratings is not None:
         source = Source(f"RATINGS={ratings}, MOVIES={movies}", ratings=paths["RATINGS"], movies=paths["MOVIES"])
     elif archive is not None:

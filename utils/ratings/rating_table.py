@@ -13,12 +13,14 @@ import polars as pl
 
 from utils.handoff.likes import STARS, Likes
 from utils.ratings import scale, values
-from utils.ratings.columns import DataError
-from utils.ratings.tables import EXTRA, ROW, Kind, ParquetTable, Table
+from utils.ratings.columns import DataError, shown
+from utils.ratings.tables import EXTRA, ROW, Kind, ParquetTable, Table, first_line
 
 SCHEMA = {"userId": pl.Int64, "movieId": pl.Int64, "rating": pl.Float32, "timestamp": pl.Int64}
 NARROW = {"userId": pl.Int32, "movieId": pl.Int32, "rating": pl.Float32, "timestamp": pl.Int32}
 """The same where every id and second fits in 32 bits, as in all of MovieLens: 16 bytes a rating instead of 28."""
+MOST = 1e7
+"""Largest rating; a count beyond it (seconds of play) is cut there, as all that counts of it is that it is one."""
 NO_TIME = 0
 """The timestamp of ratings that have none."""
 REASONS = (
@@ -103,6 +105,8 @@ def read_ratings(
             likes = scale.likes(numbers, counts, reading.feedback, reading.scale, reading.liked)
             reasons[RANGE - 1] = reasons[RANGE - 1].format(low=likes.low, high=likes.high)
             frame, outside = _on_scale(frame, numbers, likes)
+            if numbers[-1] > MOST:
+                frame = frame.with_columns(pl.col("rating").clip(upper_bound=MOST))
             losers = _duplicates(frame)
             frame = frame.filter(~pl.col(ROW).is_in(losers.implode())) if losers.len() else frame
             twice = pl.DataFrame({ROW: losers, "reason": [DUPLICATE] * losers.len()}, schema=bad.schema)
@@ -111,8 +115,13 @@ def read_ratings(
                 said = [*said, f"{losers.len():,} repeats are set aside, one row a user and movie stays"]
         rejected = _rejected(table, bad, dict(enumerate(reasons, start=1)))
     except pl.exceptions.PolarsError as error:
-        raise DataError(f"{table.source} cannot be read ({error}). Check that it is the file of ratings.") from error
-    _check_enough(table, frame, rejected, names)
+        said_first = first_line(error)
+        raise DataError(f"{table.source} cannot be read ({said_first}). Is it the file of ratings?") from error
+    filled = rejected.select(pl.any_horizontal(pl.exclude("row", "reason").is_not_null())).to_series()
+    blank = rejected.filter(~filled)["row"]  # A line without anything holds no rating that could be lost.
+    rejected, lines = rejected.filter(filled), lines - blank.len()
+    bad = bad.filter(~pl.col(ROW).is_in(blank.cast(bad.schema[ROW]).implode())) if blank.len() else bad
+    _check_enough(table, frame, bad, rejected, names)
     _check_share(table, bad, rejected, lines, reading.max_rejected, likes, rated["rating"])
     # Splits look rows up, which is slow in a column of many pieces. One column at a time, for the peak of memory.
     ratings = pl.DataFrame([frame.drop_in_place(name).rechunk() for name in SCHEMA])
@@ -256,13 +265,16 @@ def _rejected(table: Table, bad: pl.DataFrame, reasons: Mapping[int, str]) -> pl
     )
 
 
-def _check_enough(table: Table, frame: pl.DataFrame, rejected: pl.DataFrame, names: Mapping[str, str]) -> None:
+def _check_enough(
+    table: Table, frame: pl.DataFrame, bad: pl.DataFrame, rejected: pl.DataFrame, names: Mapping[str, str]
+) -> None:
     if not frame.height:
+        remedy = _REMEDIES[bad["reason"].value_counts(sort=True)["reason"][0]] if bad.height else ""
         reasons = rejected["reason"].value_counts(sort=True).rows()
         listed = "; ".join(f"{count:,} times: {reason}" for reason, count in reasons) or "the file has no line of data"
         raise DataError(
             f"{table.source} has no rating that can be used ({listed}). Its columns were read as "
-            f"{', '.join(f'{name} = {ours}' for ours, name in names.items())}; name them with COLUMNS if that is wrong."
+            f"{', '.join(f'{name} = {ours}' for ours, name in names.items())}. {remedy}".rstrip()
         )
 
 
@@ -280,7 +292,7 @@ def _check_share(
     fields = ", ".join(f"{name}={value}" for name, value in example.items() if name not in ("row", "reason"))
     raise DataError(
         f"{table.source}: {share:.1%} of its {lines:,} lines cannot be used, more than MAX_REJECTED={most:g} allows. "
-        f"Most often ({count:,} times): {example['reason']}, such as line {example['row']}: {fields[:200]}. Ratings "
+        f"Most often ({count:,} times): {example['reason']}, such as line {example['row']}: {shown(fields, 200)}. Ratings "
         f"found: {rated[0]:g} to {rated[-1]:g}. {_REMEDIES[reason]} "
         f"MAX_REJECTED={np.ceil(share * 100) / 100:g} goes on without these lines."
     )

@@ -160,6 +160,16 @@ def _any_odd(path: Path) -> bool:
     return bool(odd.collect(engine="streaming").item())
 
 
+def fields_of(line: str, separator: str) -> list[str]:
+    """Return the fields of a line; none where it is no line of a csv file."""
+    if len(separator) > 1:
+        return line.split(separator)
+    try:
+        return next(csv.reader([line], delimiter=separator), [])
+    except csv.Error:
+        return []
+
+
 def closed_rows(lines: Iterable[str], separator: str, width: int, strays: list[str]) -> Iterator[str]:
     """Yield the rows of a text file, each on one line with an even number of quotes.
 
@@ -177,7 +187,7 @@ def closed_rows(lines: Iterable[str], separator: str, width: int, strays: list[s
             if more.count('"') % 2:
                 break
         joined = " ".join(part.rstrip("\r\n") for part in parts)
-        if joined.count('"') % 2 == 0 and len(next(csv.reader([joined], delimiter=separator))) == width:
+        if joined.count('"') % 2 == 0 and len(fields_of(joined, separator)) == width:
             yield f"{joined}\n"
             continue
         again.extendleft(reversed(parts[1:]))

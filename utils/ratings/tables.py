@@ -1,6 +1,5 @@
 """A file of ratings or movies as a table of polars, whatever its layout: text with or without a header, or parquet."""
 
-import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ import polars as pl
 
 from utils.handoff.parameters import ParameterError
 from utils.ratings.columns import DataError, known_names, plain_name
-from utils.ratings.readable import head_of, plain, readable, unpacked
+from utils.ratings.readable import fields_of, head_of, plain, readable, unpacked
 
 ROW, EXTRA = "\x00row", "\x00extra"
 SIZE_LIMIT = 256 << 20
@@ -64,7 +63,7 @@ class TextTable(Table):
 
     path: Path = Path()
     form: Form = OWN
-    header: bool = False
+    skip: int = 0
     quotes: bool = False
     scratch: Path | None = None
 
@@ -82,7 +81,7 @@ class TextTable(Table):
         return pl.scan_csv(
             self.path,
             has_header=False,
-            skip_lines=int(self.header),
+            skip_lines=self.skip,
             schema=schema,
             separator=separator,
             quote_char='"' if self.quotes else None,
@@ -92,7 +91,7 @@ class TextTable(Table):
             missing_columns="insert",
             extra_columns="ignore",
             row_index_name=ROW,
-            row_index_offset=1 + int(self.header),
+            row_index_offset=1 + self.skip,
             raise_if_empty=False,
             glob=False,
         )
@@ -166,7 +165,9 @@ def open_table(name: str, path: Path, scratch: Path, given: Mapping[str, str], f
             table = ParquetTable(path, ())
             return replace(table, columns=tuple(table.kinds()))
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise DataError(f"{path} cannot be read as parquet ({error}). Give a parquet or csv file.") from error
+            raise DataError(
+                f"{path} cannot be read as parquet ({first_line(error)}). Give a parquet or csv file."
+            ) from error
     return open_text(path, scratch, given, form)
 
 
@@ -175,13 +176,15 @@ def open_text(path: Path, scratch: Path, given: Mapping[str, str] | None = None,
     given, inside = given or {}, unpacked(path, scratch)
     said = ["unpacked from .gz"] if inside != path else []
     lines = [line for line in head_of(inside)[:20] if line.strip("\0 ")]
+    spreadsheet = re.fullmatch(r"\ufeff?sep=(.)", lines[0]) if lines else None
+    lines = lines[1:] if spreadsheet else lines
     first = lines[0] if lines else ""
-    separator = form.separator or _separator(lines, given)
+    separator = form.separator or (spreadsheet[1] if spreadsheet else _separator(lines, given))
     if form.separator is None and separator != ",":
         said.append(f"separated by {separator!r}")
     names = form.columns
     if names is None:
-        fields = [field.strip() for field in _split(first, separator)]
+        fields = [field.strip() for field in fields_of(first, separator)]
         bare = any(_is_number(field) for field in fields) or any(name.startswith("column ") for name in given.values())
         header = known_names(fields, given) > 1 or not bare
         unique = [f"{name} ({fields[:place].count(name) + 1})" for place, name in enumerate(fields)]
@@ -191,29 +194,31 @@ def open_text(path: Path, scratch: Path, given: Mapping[str, str] | None = None,
             said.append("it has no header")
     else:
         header = False
-    opened = TextTable(path, names, tuple(said), inside, replace(form, separator=separator), header, scratch=scratch)
+    skip = int(header) + (spreadsheet is not None)
+    opened = TextTable(path, names, tuple(said), inside, replace(form, separator=separator), skip, scratch=scratch)
     # Numbers alone need no second look, and official files of ratings hold nothing else.
     numeric = {"userid", "movieid", "rating", "timestamp", "itemid"}
     return opened if plain(inside) and {plain_name(name) for name in names} <= numeric else opened.settled()
-
-
-def _split(line: str, separator: str) -> list[str]:
-    return line.split(separator) if len(separator) > 1 else next(csv.reader([line], delimiter=separator), [])
 
 
 def _separator(lines: Sequence[str], given: Mapping[str, str]) -> str:
     """Return the separator that gives most known names, then the most lines as wide as the first, then most fields."""
 
     def fitness(separator: str) -> tuple[int, int, int]:
-        widths = [len(_split(line, separator)) for line in lines]
+        widths = [len(fields_of(line, separator)) for line in lines]
         alike = sum(width == widths[0] for width in widths)
-        return known_names(_split(lines[0], separator), given), alike if widths[0] > 1 else 0, widths[0]
+        return known_names(fields_of(lines[0], separator), given), alike if widths[0] > 1 else 0, widths[0]
 
     return max(SEPARATORS, key=fitness) if lines else ","
 
 
 def _is_number(text: str) -> bool:
     return re.fullmatch(r"\s*-?\d+([.,]\d+)?\s*", text) is not None
+
+
+def first_line(error: Exception) -> str:
+    """Return what an error says, without polars' advice for programmers."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def text_rows(path: Path, table: Table) -> Iterator[tuple[int, dict[str, str | None]]]:
@@ -227,7 +232,7 @@ def text_rows(path: Path, table: Table) -> Iterator[tuple[int, dict[str, str | N
     try:
         frame = table.settled().text().collect()
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path} cannot be read ({error}). Check its quotes and separators.") from error
+        raise DataError(f"{path} cannot be read ({first_line(error)}). Check its quotes and separators.") from error
     if frame[EXTRA].any():
         line = frame.row(int(frame[EXTRA].arg_max() or 0), named=True)[ROW]
         raise DataError(f"{path}, line {line}: not {len(table.columns)} fields, as its columns. Mend this line.")

@@ -67,10 +67,18 @@ def replaced(text: pl.Series, codes: Mapping[str, int]) -> pl.Series:
     return text.to_frame("id").join(known, on="id", how="left", maintain_order="left")["code"]
 
 
+def _ungrouped(text: pl.Series) -> pl.Series:
+    """Return numbers as spreadsheets write them, "1.100.000.000" or "1,100,000,000", without the marks."""
+    grouped = pl.col("n").str.contains(r"^\d{1,3}(?:[,.' ]\d{3}){2,}$")
+    return text.to_frame("n").select(pl.when(grouped).then(pl.col("n").str.replace_all("[,.' ]", "")).otherwise("n"))[
+        "n"
+    ]
+
+
 def floats(text: pl.Series) -> tuple[pl.Series, str]:
     """Return numbers as Float64, null where there is none, and what is to be said: decimal commas are read, too."""
     column = pl.col("value")
-    frame = text.to_frame("value").with_columns(
+    frame = _ungrouped(text).to_frame("value").with_columns(
         pl.when(column.str.to_lowercase() == "true").then(pl.lit("1"))
         .when(column.str.to_lowercase() == "false").then(pl.lit("0")).otherwise(column).alias("value")
     )  # fmt: skip
@@ -103,7 +111,7 @@ def times(text: pl.Series) -> tuple[pl.Series, str]:
 
     A date without a zone is read as UTC, one without a clock as midnight.
     """
-    numbers = text.cast(pl.Float64, strict=False)
+    numbers = _ungrouped(text).cast(pl.Float64, strict=False)
     numbers = pl.select(pl.when(numbers.is_finite()).then(numbers)).to_series()
     if numbers.count() * 2 >= text.count():
         return seconds(numbers)

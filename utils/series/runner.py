@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import re
+import resource
 import shlex
 import sys
 import time
@@ -35,6 +36,8 @@ from utils.handoff.parameters import ParameterError, dataset_name, expanded
 
 RECORD = "multimodal_run"
 """Key of our record in the metadata of an executed notebook."""
+FILES = 512
+"""Files and sockets that a notebook may open at once, with room to spare."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def parse(text: str) -> Any:
         value = yaml.safe_load(re.sub(r":(?=\S)", ": ", text) if re.fullmatch(r"\{[^{}]*\}", text) else text)
     except yaml.YAMLError:
         return text
-    named = isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
+    named = text.startswith("{") and isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
     return value if isinstance(value, list | bool) or named else text
 
 
@@ -216,6 +219,16 @@ def _run_steps(steps: Sequence[Step], data: Path, done: Path, root: Path) -> int
     return executed_count
 
 
+def _open_files_allowed() -> None:
+    """Let this process and its notebooks open FILES files at once; raise OSError where fewer are allowed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < FILES:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, hard))
+        except ValueError as error:
+            raise OSError(f"only {hard} files may be open at once. Allow {FILES}: `ulimit -n {FILES}`.") from error
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the series with the parameters of the command line; return the exit code. Errors become one message."""
     parser = argparse.ArgumentParser(
@@ -226,6 +239,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         given = {}
+        _open_files_allowed()
         try:
             pairs = [*options.parameters, *shlex.split(options.params)]
         except ValueError as error:
@@ -245,9 +259,10 @@ def main(arguments: list[str] | None = None) -> int:
     except RuntimeError as error:  # DeadKernelError; while it starts jupyter_client raises no more than this.
         if "Kernel" not in str(error):
             raise
-        killed = "was killed, most often because memory ran out"
+        killed = "the notebook's process was killed, most often because memory ran out"
+        what = "the notebook's process did not start" if "respond" in str(error) else killed
         message = (
-            f"\nFAILED: the notebook's process {'did not start' if 'respond' in str(error) else killed}. "
+            f"\nFAILED: {what}. "
             "Lower BATCH_SIZE or PART_SIZE, or free some memory, and run this again: it goes on where it stopped."
         )
     except KeyboardInterrupt:

@@ -140,6 +140,8 @@ def _read(path: Path) -> Vectors:
     if not path.exists():
         raise VectorFileError(f"there is no such file or folder. Check the path. {LAYOUTS}")
     files = files_of(path)
+    if odd := [file.name for file in files if not file.is_file()]:
+        raise VectorFileError(f"{odd[0]} is a pipe, a device or a folder, not a file. {LAYOUTS}")
     _check_bytes(sum(file.stat().st_size for file in files), MAX_JSON_BYTES if path.suffix == ".json" else MAX_BYTES)
     if path.is_dir():
         return _stack([_one_movie(file) for file in files])
@@ -177,7 +179,10 @@ def _parquet(path: Path) -> Vectors:
             # A number that is missing inside a list becomes NaN here, which is refused with the others.
             found[start : start + len(chunk)] = chunk.flatten().to_numpy(zero_copy_only=False).reshape(-1, widths[0])
             start += len(chunk)
-    return ids.to_numpy(zero_copy_only=False), found
+    numbers = ids.to_numpy(zero_copy_only=False)
+    return numbers.astype(np.str_) if pa.types.is_string(ids.type) or pa.types.is_large_string(
+        ids.type
+    ) else numbers, found
 
 
 def _npz(path: Path) -> Vectors:
@@ -259,7 +264,7 @@ def _stack(lists: list[tuple[str, Any]]) -> Vectors:
 
 def _numbered(ids: np.ndarray, originals: Mapping[str, int]) -> np.ndarray:
     """Return ids as numbers: digits and original ids by their movieId, others that no movie has as negative ones."""
-    if ids.dtype.kind not in "UO" or ids.ndim != 1:
+    if ids.dtype.kind != "U" or ids.ndim != 1:
         return ids
     found = np.empty(len(ids), np.int64)
     for place, text in enumerate(map(str, ids)):

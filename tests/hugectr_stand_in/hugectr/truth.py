@@ -5,6 +5,7 @@ as notebooks 01 to 06 leave it, whose raw ``<split>.parquet`` have their rows in
 ``first_values.npz`` lies there, it has the table that each trained embedding must start from, by column.
 """
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,9 +44,11 @@ class Truth:
     def check(self, graph: Graph, data: Data, tables: Mapping[str, Table], training: bool) -> int:
         """Check every row of a source; return the rows. Raises the error class of the first that is wrong."""
         raw = pq.read_table(self.folder / f"{Path(data.source).parent.name.removesuffix('-hugectr')}.parquet")
-        label = (raw["rating"].to_numpy() > 3).astype(np.float32)
+        liked = json.loads((raw.schema.metadata or {}).get(b"likes", b'{"above": 3}'))["above"]
+        label = (raw["rating"].to_numpy() > liked).astype(np.float32)
         if len(label) != data.rows or not np.array_equal(label, data.labels[:, 0]):
-            raise WrongLabel(f"{data.source}: its {data.rows} labels are not (rating > 3) of the {len(label)} raw rows")
+            where = f"(rating > {liked:g}) of the {len(label)} raw rows"
+            raise WrongLabel(f"{data.source}: its {data.rows} labels are not {where}")
         movies = raw["movieId"].to_numpy()
         self._check_ids(data, "userId", raw["userId"].to_pylist(), self.users, hidden=False)
         self._check_ids(data, "movieId", movies.tolist(), self.codes, hidden=training)

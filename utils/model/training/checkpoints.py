@@ -36,6 +36,8 @@ def fit_or_resume(store: Store, job: Job, features: str, trainer: str, fit: Call
             return load(job, folder / job.graph.name)
         except (HandOffError, OSError, ValueError) as error:
             print(f"{folder} is damaged and is trained again: {error}")
+            if not folder.is_dir():
+                folder.unlink()
     make_folder(folder.parent)
     with writing(folder) as temporary:
         temporary.mkdir()
