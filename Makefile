@@ -10,6 +10,8 @@
 # make clean  executed notebooks and data (never what you put elsewhere)
 #
 # make run DATASET=ml-latest-small ARCHIVE=path/to.zip PARAMS="EPOCHS=10 SEEDS=[1,2]"
+# make lab LAB="--no-browser --port 9999"
+# make run TORCH_INDEX=https://download.pytorch.org/whl/cpu  PyTorch without CUDA: 4 GB less
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,7 +19,9 @@ BIN := $(VENV)/bin
 override DATASET := $(value DATASET)
 override ARCHIVE := $(value ARCHIVE)
 override PARAMS := $(value PARAMS)
-export DATASET ARCHIVE PARAMS
+override LAB := $(value LAB)
+override TORCH_INDEX := $(value TORCH_INDEX)
+export DATASET ARCHIVE PARAMS LAB TORCH_INDEX
 
 .PHONY: help run test coverage lab lint report evidence bench growth peers outputs clean check-machine
 .DEFAULT_GOAL := help
@@ -36,7 +40,7 @@ coverage: $(VENV)/.ready-dev
 	@env -u DATASET -u ARCHIVE -u PARAMS $(BIN)/python -m pytest -q --cov tests
 
 lab: $(VENV)/.ready
-	@$(BIN)/jupyter lab
+	@set -f; $(BIN)/jupyter lab --ip=127.0.0.1 $$(test "$$(id -u)" -ne 0 || echo --allow-root) $$LAB
 
 lint: $(VENV)/.ready-dev
 	@$(BIN)/ruff check .
@@ -80,7 +84,8 @@ clean:
 # A wrong Python or a missing compiler is said in one line, before anything is installed.
 check-machine:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed and no python3 was found. Install python3.11 with its venv and headers."; exit 1; }
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "Python 3.11 is needed, $(PYTHON) is $$("$(PYTHON)" -V 2>&1). Install python3.11, or name it: make PYTHON=/path/to/python3.11"; exit 1; }
+	@command -v "$(PYTHON)" >/dev/null || { echo "Python 3.11 is needed and $(PYTHON) was not found. Name one that is there: make PYTHON=/path/to/python3.11"; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "Python 3.11 is needed, $(PYTHON) is $$("$(PYTHON)" -V 2>&1). Debian: apt-get install python3.11 python3.11-dev python3.11-venv; or name it: make PYTHON=/path/to/python3.11"; exit 1; }
 	@command -v $${CXX:-c++} >/dev/null || { echo "A C++ compiler is needed (NVTabular builds an extension) and $${CXX:-c++} was not found. Install g++ (Debian: apt-get install g++)."; exit 1; }
 	@"$(PYTHON)" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' || { echo "Python's headers are needed (NVTabular builds an extension) and Python.h was not found. Debian: apt-get install python3.11-dev"; exit 1; }
 	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { echo "Python's venv module is needed. Debian: apt-get install python3.11-venv"; exit 1; }
@@ -89,6 +94,7 @@ $(VENV)/.ready: requirements.txt constraints.txt
 	@$(MAKE) --no-print-directory check-machine
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
 	@echo "Installing into $(VENV): some minutes and 6 GB, once."
+	@test -z "$$TORCH_INDEX" || $(BIN)/python -m pip install --quiet --disable-pip-version-check --retries 1 --no-deps --index-url "$$TORCH_INDEX" $$(sed -n 's/^\(torch\(vision\)\{0,1\}==[^ ]*\).*/\1/p' requirements.txt) || echo "$$TORCH_INDEX does not give these builds of PyTorch: they are taken from the usual index."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 

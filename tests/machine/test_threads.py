@@ -35,7 +35,8 @@ NAMES = {threads.OPENMP, *threads.BLAS, *threads.POOLS, threads.WAITING, threads
         pytest.param("1:name=systemd:/\n0::/", {"unified/cpu.max": "300000 100000"}, 3, id="v2 beside v1"),
         pytest.param(
             "4:cpu,cpuacct:/docker/1f",
-            {"cpu,cpuacct/cpu.cfs_quota_us": "200000\n", "cpu,cpuacct/cpu.cfs_period_us": "100000\n"}, 2, id="v1, named as on the host",
+            {"cpu,cpuacct/cpu.cfs_quota_us": "200000\n", "cpu,cpuacct/cpu.cfs_period_us": "100000\n"},
+            2, id="v1, named as on the host",
         ),
         pytest.param(
             "3:cpuset:/\n1:cpu:/", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, math.inf,
