@@ -128,6 +128,8 @@ VALUES = {
     "1": 1, "1e-3": 0.001, "None": None, "True": True, "true": True, "[1, 2]": [1, 2], '["ids"]': ["ids"],
     "[ids,ids+genres]": ["ids", "ids+genres"], "ids+genres+poster": "ids+genres+poster", '"quoted"': "quoted",
     "ml-100k": "ml-100k", "tcp://10.0.0.1:8786": "tcp://10.0.0.1:8786", "a: b": "a: b", "2020-01-01": "2020-01-01",
+    "{movieId:isbn}": {"movieId": "isbn"}, "{movieId: isbn, userId: who}": {"movieId": "isbn", "userId": "who"},
+    "{synopsis}": "{synopsis}", "{title}: {synopsis}": "{title}: {synopsis}",
     "/data/ml 1m.zip": "/data/ml 1m.zip", "": "", "[": "[", "__import__('os')": "__import__('os')",
 }  # fmt: skip
 

@@ -292,7 +292,7 @@ def _check_share(
     fields = ", ".join(f"{name}={value}" for name, value in example.items() if name not in ("row", "reason"))
     raise DataError(
         f"{table.source}: {share:.1%} of its {lines:,} lines cannot be used, more than MAX_REJECTED={most:g} allows. "
-        f"Most often ({count:,} times): {example['reason']}, such as line {example['row']}: {shown(fields, 200)}. Ratings "
-        f"found: {rated[0]:g} to {rated[-1]:g}. {_REMEDIES[reason]} "
+        f"Most often ({count:,} times): {example['reason']}, such as line {example['row']}: {shown(fields, 200)}. "
+        f"Ratings found: {rated[0]:g} to {rated[-1]:g}. {_REMEDIES[reason]} "
         f"MAX_REJECTED={np.ceil(share * 100) / 100:g} goes on without these lines."
     )
