@@ -93,7 +93,7 @@ check-machine:
 $(VENV)/.ready: requirements.txt constraints.txt
 	@$(MAKE) --no-print-directory check-machine
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
-	@echo "Installing into $(VENV): some minutes and 6 GB, once."
+	@echo "Installing into $(VENV): some minutes and 7 GB, once."
 	@test -z "$$TORCH_INDEX" || $(BIN)/python -m pip install --quiet --disable-pip-version-check --retries 1 --no-deps --index-url "$$TORCH_INDEX" $$(sed -n 's/^\(torch\(vision\)\{0,1\}==[^ ]*\).*/\1/p' requirements.txt) || echo "$$TORCH_INDEX does not give these builds of PyTorch: they are taken from the usual index."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@

@@ -74,9 +74,8 @@ def save(path: Path, parameters: str, code: str) -> None:
 
 def make_root(root: Path) -> Path:
     """A repository with the real hand-offs, one module of its own, and two notebooks named like the real ones."""
-    shutil.copytree(
-        ROOT / "utils" / "handoff", root / "utils" / "handoff", ignore=shutil.ignore_patterns("__pycache__")
-    )
+    for room in ("handoff", "machine"):
+        shutil.copytree(ROOT / "utils" / room, root / "utils" / room, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "utils" / "__init__.py", root / "utils")
     (root / "utils" / "toy.py").write_text(
         "from utils import words\n\n\ndef tell(story):\n    return words.LOUD + story\n"
