@@ -54,3 +54,8 @@ def test_the_table_of_the_readme_is_the_one_of_the_study(summary: dict) -> None:
     words = " ".join(readme.split())
     assert sentence in words and f"given all their ratings, {kept:.2f} of the NDCG@10 that training on them" in words
     assert f"likes, {three['value']:+.3f} [{three['low']:+.3f}, {three['high']:+.3f}] over popularity" in words
+    assert (
+        f"irspack's iALS with content {ours['irspack-ials-content']['value']:.3f} and "
+        f"{cold['irspack-ials-content']['value']:.3f}, DropoutNet {ours['dropoutnet']['value']:.3f} and "
+        f"{cold['dropoutnet']['value']:.3f}"
+    ) in words

@@ -175,7 +175,7 @@ def run(step: Step, executed: Path, data: Path, root: Path = ROOT) -> None:
                 request_save_on_cell_execute=False,
                 kernel_name="python3",
                 iopub_timeout=120,  # seconds; on a busy machine a cell's output may take longer than the default of 4
-                extra_arguments=["--log-level=40"],  # no notice about TCP from every kernel
+                extra_arguments=["--log-level=50"],  # no notices of TCP and of the interrupt that ends it
             )
     except papermill.PapermillExecutionError:
         running.replace(executed.with_name(f"{step.name}.failed.ipynb"))
