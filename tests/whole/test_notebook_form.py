@@ -48,6 +48,10 @@ def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
+def prose(notebook: NotebookNode) -> str:
+    return "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
 def parameters_of(notebook: NotebookNode) -> NotebookNode:
     return next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
 
@@ -93,6 +97,20 @@ def test_the_first_cell_says_what_it_is_for_and_the_last_is_the_summary(chapter:
         assert f"[← {before}]({before}.ipynb)" in first.source
     after = NAMES[(position + 1) % len(NAMES)]
     assert f"[{after}]({after}.ipynb)" in last.source
+
+
+def test_it_links_to_three_sources_at_least(chapter: tuple[Path, NotebookNode]) -> None:
+    links = set(re.findall(r"\]\((https?://[^)]+)\)", prose(chapter[1])))
+    assert len(links) >= 3, f"papers and documentation: {links}"
+
+
+@pytest.mark.parametrize(
+    "formula", [r"\cos(", r"\text{BCE} =", r"u \cdot m", r"\text{AUC} =", r"\text{NDCG@10} =", r"AUC}^*"]
+)
+def test_each_formula_stands_once_in_the_series(formula: str) -> None:
+    """In LaTeX, beside its code; the last is the bootstrap's."""
+    pages = [prose(nbformat.read(path, 4)) for path in SERIES]
+    assert sum(formula in one for page in pages for one in re.findall(r"\$\$(.+?)\$\$", page, re.DOTALL)) == 1
 
 
 # The cells

@@ -1,10 +1,13 @@
 """The series as people run it: every notebook, in order, headless, on real ratings; then on awkward catalogues."""
 
 import json
+import re
 import shutil
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pandas as pd
 import papermill
@@ -263,3 +266,38 @@ def test_a_catalogue_without_posters_or_texts_and_with_a_genre_or_none_each_runs
     assert features["has_text"].all() == texts and features["has_poster"].all() == (not texts)
     assert {"warm", "cold"} <= set(pd.read_csv(done.path("metrics"))["slice"])
     assert done.read("recommendations").num_rows > 0
+
+
+# The exercises
+
+
+def solutions(name: str) -> tuple[int, list[str]]:
+    """How many exercises docs/solutions.md solves of a notebook, and the code of the solutions."""
+    page = (ROOT / "docs" / "solutions.md").read_text()
+    section = page.split(f"\n## {name}\n")[1].split("\n## ")[0]
+    blocks = re.findall(r"^   ```python\n(.*?)^   ```$", section, re.DOTALL | re.MULTILINE)
+    return len(re.findall(r"^\d\. ", section, re.MULTILINE)), [textwrap.dedent(block) for block in blocks]
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_the_solutions_of_the_exercises_run(name: str, series: tuple[Path, dict[str, object]], tmp_path: Path) -> None:
+    given, (count, blocks) = series[1], solutions(name)
+    notebook = nbformat.read(ROOT / f"{name}.ipynb", 4)
+    exercises = next(cell.source for cell in notebook.cells if "## Exercises\n" in cell.source).split("## Exercises\n")[
+        1
+    ]
+    assert count == len(re.findall(r"^\d\. ", exercises, re.MULTILINE))
+    assert blocks or name == NOTEBOOKS[0]
+    if not blocks:
+        return
+    notebook.cells += [nbformat.v4.new_code_cell(block) for block in blocks]
+    nbformat.write(notebook, tmp_path / "exercises.ipynb")
+    own = papermill.inspect_notebook(str(tmp_path / "exercises.ipynb"))
+    papermill.execute_notebook(
+        str(tmp_path / "exercises.ipynb"),
+        str(tmp_path / "solved.ipynb"),
+        {key: value for key, value in given.items() if key in own},
+        cwd=str(ROOT),
+        kernel_name="python3",
+        progress_bar=False,
+    )
