@@ -111,7 +111,7 @@ def test_results_are_compared_and_handed_on(study: Study) -> None:
     assert found[["slice", "features", "seeds"]].values.tolist() == [["cold", "ids+genres", 2]]
     assert found["difference"][0] == pytest.approx(np.mean(auc[GENRES]) - np.mean(auc[IDS]))
     assert set(results.differences("multimodal", [GENRES], IDS)["slice"]) == {"warm", "cold"}
-    with pytest.raises(KeyError, match=r"There is no run of seed, ids\+genres, seed None"):
+    with pytest.raises(KeyError, match=r"There is no run of original, ids\+genres, seed None"):
         results.of("original", GENRES)
     assert [(row["features"], row["epoch"]) for row in results.curves("multimodal", 2)] == [
         ("ids", 1),

@@ -40,10 +40,10 @@ def encode(store: Store, name: str, table: pa.Table) -> None:
     """Write a split as notebook 06 does, without NVTabular."""
     folder = store.path(f"{name}-hugectr")
     folder.mkdir(exist_ok=True)
-    movies = table["movieId"].to_numpy()
+    users, movies = (table[name].to_numpy().astype(np.int64) for name in ("userId", "movieId"))  # also without rows
     genres = [[NAMES.index(genre) + 3 for genre in GENRES[movie - 1]] for movie in movies]
     columns = {
-        "userId": table["userId"].to_numpy() + 2,
+        "userId": users + 2,
         "movieId": np.where(np.isin(movies, COLD), 2, movies + 2),
         "genres": pa.array(genres, pa.list_(pa.int64())),
         "movieId_duplicate": movies + 2,
