@@ -89,7 +89,7 @@ def test_the_first_cell_says_what_it_is_for_and_the_last_is_the_summary(chapter:
     assert first.cell_type == last.cell_type == "markdown"
     assert re.match(rf"# {path.stem[:2]} · \S", first.source), "the first cell must begin with the title"
     for word in ("**You will learn**", "**Needs**", "**Produces**"):
-        assert word in first.source, f"the first cell must say {word}"
+        assert f"\n- {word}" in first.source, f"the first cell must list {word}"
     assert last.source.startswith("## Summary\n")
     position = NAMES.index(path.stem)
     if position > 0:
