@@ -93,7 +93,9 @@ def made(tmp_path: Path) -> Path:
 
 
 def make(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    given = {name: value for name, value in os.environ.items() if name not in ("LAB", "MAKEFLAGS")} | environment
+    given = {
+        name: value for name, value in os.environ.items() if name not in ("LAB", "MAKEFLAGS", "MAKELEVEL", "MFLAGS")
+    } | environment
     return subprocess.run(["make", *arguments], cwd=folder, env=given, capture_output=True, text=True, check=False)
 
 
