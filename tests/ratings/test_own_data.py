@@ -169,6 +169,22 @@ def test_plays_and_clicks_are_likes_all_of_them(tmp_path: Path, name: str) -> No
     assert "There are no dislikes" in found.said[-1] and "AUC and GAUC" in found.said[-1]
 
 
+@pytest.mark.parametrize(
+    ("rating", "feedback"),
+    [("plays", "implicit"), ("Play Count", "implicit"), ("views", "implicit"), ("score", "explicit")],
+)
+def test_a_count_is_told_by_its_name_where_its_values_could_be_a_scale(
+    tmp_path: Path, rating: str, feedback: str
+) -> None:
+    rows = [(u, m, 1 + (7 * u + m) % 60, 5) for u in USERS for m in MOVIES]
+    found = own(tmp_path, csv(rows, f"userId,movieId,{rating},timestamp"), MOVIES_CSV)
+    assert (found.likes.feedback, found.ratings.height) == (feedback, len(rows))
+    labels = own(
+        tmp_path, csv([(u, m, (u + m) % 2, 5) for u, m, *_ in rows], f"userId,movieId,{rating},timestamp"), MOVIES_CSV
+    )
+    assert (labels.likes.feedback, labels.likes.high) == ("explicit", 1), "0 and 1 are labels, whatever their name"
+
+
 def test_repeated_plays_are_one_row_and_no_fault(tmp_path: Path) -> None:
     rows = [(user, movie, f"2020-01-{day:02d}") for day in (1, 2, 3) for user in USERS for movie in MOVIES]
     found = own(tmp_path, csv(rows, "user,item,date"), MOVIES_CSV)
@@ -547,6 +563,7 @@ def test_endings_that_are_refused(tmp_path: Path, name: str) -> None:
         {"userId": pl.Series(["Ann"]), "timestamp": pl.Series([NOON * 1000]).cast(pl.Datetime("ms"))},
         {"rating": pl.Series([True])},
         {"movieId": pl.Series(["tt1"]).cast(pl.Categorical)},
+        {"userId": pl.Series(["7"]).cast(pl.Categorical)},
     ],
 )
 def test_parquet_of_any_types(tmp_path: Path, columns: dict[str, pl.Series]) -> None:

@@ -16,13 +16,15 @@ def shown(text: str, most: int = 300) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text[:most])
 
 
+COUNTED = "plays playcount playcounts listens listencount clicks click views count hours interactions quantity"
+"""Names of columns that say how often, not how good."""
 USUAL = {
     "userId": "userid user uid reviewerid customerid customer visitorid memberid accountid playerid profileid username "
     "useridhash reviewer member account",
     "movieId": "movieid itemid bookid isbn isbn13 asin parentasin productid sku animeid artistid trackid songid "
     "albumid gameid appid recipeid businessid articleid newsid videoid tmdbid imdbid tconst item product uid id movie",
     "rating": "rating ratings score bookrating userrating ratingvalue stars star overall value weight label target "
-    "plays playcount playcounts listens listencount clicks click views count hours interactions quantity like liked",
+    f"{COUNTED} like liked",
     "timestamp": "timestamp time unixreviewtime datetime date ratedat reviewedat createdat updatedat reviewtime "
     "reviewdate ratingdate eventtime eventdate playedat listenedat listenedon day ts t",
     "title": "title name movietitle booktitle itemtitle productname producttitle originaltitle primarytitle itemname "

@@ -13,7 +13,7 @@ import polars as pl
 
 from utils.handoff.likes import STARS, Likes
 from utils.ratings import scale, values
-from utils.ratings.columns import DataError, shown
+from utils.ratings.columns import COUNTED, DataError, plain_name, shown
 from utils.ratings.tables import EXTRA, ROW, Kind, ParquetTable, Table, first_line
 
 SCHEMA = {"userId": pl.Int64, "movieId": pl.Int64, "rating": pl.Float32, "timestamp": pl.Int64}
@@ -102,7 +102,8 @@ def read_ratings(
         frame, likes, rated = frame.drop("reason"), STARS, frame["rating"].value_counts().sort("rating")
         if frame.height:
             numbers, counts = rated["rating"].to_numpy().astype(np.float64), rated["count"].cast(pl.Int64).to_numpy()
-            likes = scale.likes(numbers, counts, reading.feedback, reading.scale, reading.liked)
+            counted = plain_name(names.get("rating", "")) in COUNTED.split()
+            likes = scale.likes(numbers, counts, reading.feedback, reading.scale, reading.liked, counted=counted)
             reasons[RANGE - 1] = reasons[RANGE - 1].format(low=likes.low, high=likes.high)
             frame, outside = _on_scale(frame, numbers, likes)
             if numbers[-1] > MOST:

@@ -34,13 +34,15 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
 
 
-def likes(values: np.ndarray, counts: np.ndarray, feedback: str, scale: object, liked: float | None) -> Likes:
+def likes(
+    values: np.ndarray, counts: np.ndarray, feedback: str, scale: object, liked: float | None, *, counted: bool = False
+) -> Likes:
     """Return what is a like among ``values`` float [k], ascending and all different, which occur ``counts`` int times.
 
-    Raises DataError where no rating is one.
+    ``counted``: their column has the name of a count, such as "plays". Raises DataError where no rating is one.
     """
     told = feedback == "explicit" or scale != "auto" or liked is not None
-    if feedback == "implicit" or (not told and _implicit(values, counts)):
+    if feedback == "implicit" or (not told and _implicit(values, counts, counted=counted)):
         found = Likes("implicit", float(values[values > 0].min(initial=np.inf)), float(values.max()), 0.0)
     else:
         low, high = _scale(values, counts) if scale == "auto" else (float(end) for end in scale)  # type: ignore[attr-defined]
@@ -64,14 +66,14 @@ def _usual(values: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
     return float(values[np.searchsorted(share, STRAYS, "right")]), float(values[np.searchsorted(share, 1 - STRAYS)])
 
 
-def _implicit(values: np.ndarray, counts: np.ndarray) -> bool:
-    """Say whether values are one and the same, or counts: beyond any scale, or most at the least and ever fewer."""
+def _implicit(values: np.ndarray, counts: np.ndarray, *, counted: bool) -> bool:
+    """Say whether values are one and the same, or counts: by name, beyond any scale, or fewer and fewer."""
     if len(values) == 1:
         return True
     low, high = _usual(values, counts)
     if low < 0 or high <= 1:
         return False
-    if high > ENDS[-1]:
+    if counted or high > ENDS[-1]:
         return True
     whole = bool((values == np.floor(values)).all())
     falling = len(values) > 3 and counts[0] > counts.sum() / 2 and bool((np.diff(counts[:4]) <= 0).all())

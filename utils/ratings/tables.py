@@ -136,6 +136,8 @@ class ParquetTable(Table):
 
 
 def _cast(column: pl.Expr, own: pl.DataType, kind: Kind) -> pl.Expr:
+    if own in (pl.Categorical, pl.Enum):
+        return column.cast(pl.String).cast(kind, strict=False)
     if own in (pl.Datetime, pl.Date):
         return column.dt.to_string("iso") if kind == pl.String else column.dt.epoch("s").cast(kind, strict=False)
     if own == pl.List:
