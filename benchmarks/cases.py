@@ -25,7 +25,7 @@ from benchmarks import generator
 from benchmarks.measure import Measured, timed
 from utils.features import feature_store
 from utils.handoff.atomic import ROOT, writing
-from utils.handoff.likes import STARS
+from utils.handoff.own_data import STARS
 from utils.handoff.store import open_store, read_parquet
 from utils.ratings import movielens, splits
 

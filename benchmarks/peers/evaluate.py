@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.peers.models import PeerError, Task
 from benchmarks.peers.run import digest, read
-from utils.handoff.likes import STARS
+from utils.handoff.own_data import STARS
 from utils.metrics.ranking import recall_ndcg
 
 HELD_OUT = {"warm": "valid", "cold": "cold"}

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.sparse import csr_matrix, eye, hstack
 
-from utils.handoff.likes import STARS
+from utils.handoff.own_data import STARS
 
 Settings = Mapping[str, Any]
 WIDTH = 64

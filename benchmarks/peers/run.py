@@ -27,7 +27,7 @@ from benchmarks.peers.models import PEERS, Peer, PeerError, Settings, Task, popu
 from utils.handoff import vector_columns
 from utils.handoff.atomic import sha256, writing
 from utils.handoff.contract import BLOCKS
-from utils.handoff.likes import STARS
+from utils.handoff.own_data import STARS
 from utils.metrics.ranking import recall_ndcg, top_k
 
 K, ASIDE = 20, 0.1

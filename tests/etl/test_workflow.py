@@ -14,8 +14,8 @@ import pytest
 from tests.conftest import Open
 from utils.etl import workflow
 from utils.handoff.atomic import DataFolderError
-from utils.handoff.likes import STARS
 from utils.handoff.manifest import HandOffError
+from utils.handoff.own_data import STARS
 from utils.handoff.parameters import ParameterError
 from utils.handoff.store import Store, open_store
 from utils.machine.dask_cluster import cluster

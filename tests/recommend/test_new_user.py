@@ -11,7 +11,7 @@ from scipy.special import expit
 from tests.conftest import FULL, Open
 from tests.study import toy
 from tests.study.toy import MOVIES
-from utils.handoff.likes import STARS
+from utils.handoff.own_data import STARS
 from utils.handoff.parameters import ParameterError
 from utils.metrics.click import auc
 from utils.model.list_model import ListModel

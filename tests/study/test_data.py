@@ -7,7 +7,7 @@ import pytest
 from tests.conftest import FULL, SETS, Open
 from tests.study.toy import COLD, GENRES, MOVIES, NAMES, open_data, ratings, write
 from utils.handoff.contract import BLOCKS
-from utils.handoff.likes import STARS
+from utils.handoff.own_data import STARS
 from utils.handoff.store import HandOffError
 from utils.metrics.click import auc
 from utils.model import baselines

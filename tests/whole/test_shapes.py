@@ -11,7 +11,7 @@ import pandas as pd
 from PIL import Image
 
 from tests.whole.conftest import share_cache
-from utils.handoff.likes import likes_of
+from utils.handoff.own_data import likes_of
 from utils.handoff.store import Store, open_store
 from utils.series import runner
 

@@ -25,7 +25,7 @@ from utils.fetching.archives import open_archive
 from utils.fetching.downloads import DownloadError, Wheel, fetch_wheel
 from utils.fetching.http import Http
 from utils.handoff.contract import ARTEFACTS, FACT_LISTS, table_of
-from utils.handoff.original_ids import by_original
+from utils.handoff.own_data import by_original
 from utils.handoff.parameters import ParameterError, expanded
 from utils.handoff.store import Store
 

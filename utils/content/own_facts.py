@@ -17,7 +17,7 @@ from utils.content.movie import Facts, Movie
 from utils.content.providers.base import Missing, NotGiven
 from utils.content.providers.local import of_catalogue
 from utils.handoff.contract import FACT_LISTS
-from utils.handoff.original_ids import movie_id
+from utils.handoff.own_data import movie_id
 from utils.handoff.store import unpacked_bytes
 from utils.ratings.columns import DataError, which
 from utils.ratings.movie_table import LAST_YEAR, clean

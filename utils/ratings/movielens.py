@@ -13,7 +13,7 @@ import polars as pl
 
 from utils.fetching.archives import Archive, open_archive
 from utils.fetching.downloads import ChecksumError, DownloadError, Wheel, download, fetch_wheel
-from utils.handoff.likes import Likes
+from utils.handoff.own_data import Likes
 from utils.handoff.parameters import ParameterError, expanded, fraction
 from utils.ratings import movie_table, rating_table
 from utils.ratings.columns import DataError, check_given, said, which

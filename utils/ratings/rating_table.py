@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from utils.handoff.likes import STARS, Likes
+from utils.handoff.own_data import STARS, Likes
 from utils.ratings import scale, values
 from utils.ratings.columns import COUNTED, DataError, plain_name, shown
 from utils.ratings.tables import EXTRA, ROW, Kind, ParquetTable, Table, first_line

@@ -6,7 +6,7 @@ of plays or clicks, and a column of one value, are implicit feedback: whoever is
 
 import numpy as np
 
-from utils.handoff.likes import Likes
+from utils.handoff.own_data import Likes
 from utils.handoff.parameters import ParameterError, choice
 from utils.ratings.columns import DataError
 from utils.ratings.values import STRAYS

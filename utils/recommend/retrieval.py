@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from utils.handoff.original_ids import with_originals
+from utils.handoff.own_data import with_originals
 from utils.model.list_model import ListModel
 from utils.study.lists import Judge
 

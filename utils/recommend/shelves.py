@@ -15,7 +15,7 @@ from PIL import Image
 from utils.content.gallery import Gallery
 from utils.handoff import vector_columns
 from utils.handoff.contract import BLOCKS, FLAGS
-from utils.handoff.likes import STARS, Likes
+from utils.handoff.own_data import STARS, Likes
 from utils.handoff.parameters import ParameterError
 from utils.vectors.neighbours import directions
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from utils.etl import workflow
-from utils.handoff.likes import Likes
+from utils.handoff.own_data import Likes
 from utils.handoff.store import HandOffError, Store
 from utils.model.architectures import Inputs
 from utils.model.training.fit import Split

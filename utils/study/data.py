@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from utils.etl import workflow
-from utils.handoff.likes import Likes, likes_of
+from utils.handoff.own_data import Likes, likes_of
 from utils.handoff.store import Store
 from utils.metrics import significance
 from utils.metrics.checks import one_sided

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from utils.handoff.original_ids import with_originals
+from utils.handoff.own_data import with_originals
 from utils.metrics import calibration, click, significance
 from utils.model.feature_sets import FeatureSet
 from utils.model.training.fit import Run

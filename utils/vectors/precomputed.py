@@ -29,7 +29,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from utils.handoff.atomic import combined
-from utils.handoff.original_ids import movie_id
+from utils.handoff.own_data import movie_id
 from utils.handoff.parameters import ParameterError, expanded
 from utils.handoff.store import sha256, unpacked_bytes
 from utils.vectors.shards import Embeddings

@@ -32,7 +32,7 @@ class Machine:
 
     def encode(self, encoder: base.Encoder, samples: list[int]) -> np.ndarray:
         seconds, turn = self.sides[encoder.precision]
-        self.now, self.encoded = self.now + seconds * len(samples), self.encoded + 1
+        self.now, self.encoded = self.now + seconds * len(samples), self.encoded + len(samples)
         return np.tile(np.float32([np.cos(turn), np.sin(turn)]), (len(samples), 1))
 
     def choice(self, cache: Path) -> base.Encoder:
@@ -55,6 +55,13 @@ def test_the_fastest_that_keeps_the_vectors_is_taken(sides, chosen, monkeypatch,
     assert found.reason in capsys.readouterr().out
     if "int8" not in sides:
         assert "int8: not possible (there is no int8 here)" in found.reason
+
+
+def test_what_is_emulated_is_given_up_after_a_few_samples(monkeypatch, tmp_path):
+    machine = Machine(monkeypatch, bfloat16=(30.0, 0.0))
+    found = machine.choice(tmp_path)
+    assert found.precision == "float32" and "bfloat16: 30.0 times as slow" in found.reason
+    assert machine.now < 2 * 64 + 30 * 8, "seconds: a few in bfloat16, the samples and the rounds in float32"
 
 
 def test_the_choice_is_kept_for_this_machine_and_model(monkeypatch, tmp_path):
@@ -83,7 +90,7 @@ def test_int8_is_for_networks_of_linear_layers(tiny_bert, tmp_path):
 def test_auto_gives_an_encoder_that_other_processes_can_load(module, tiny_bert, tmp_path):
     folder = tiny_bert if module is text else tiny_tower("clip", tmp_path / "clip")[1]
     found = module.load_encoder(str(folder), "cpu", tmp_path, "auto")
-    assert found.recipe[-1] == found.precision != "auto" and "least cosine" in found.reason
+    assert found.recipe[-1] == found.precision != "auto" and "int8: " in found.reason
     again = module.load_encoder(str(folder), "cpu", tmp_path, "auto")
     assert again.settings() == found.settings() == module.load_encoder(*found.recipe).settings()
 

@@ -19,7 +19,7 @@ from utils.content import images
 from utils.content.movie import Movie
 from utils.content.providers.base import Picture, Provider, Refused, Synopsis, clean
 from utils.fetching.archives import lies_in
-from utils.handoff.original_ids import movie_id
+from utils.handoff.own_data import movie_id
 from utils.handoff.parameters import ParameterError, expanded
 from utils.handoff.store import unpacked_bytes
 from utils.ratings.columns import DataError, which

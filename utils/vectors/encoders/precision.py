@@ -29,6 +29,8 @@ CLOSE, FASTER = 0.99, 1.15
 """The least cosine to float32 of any sample, and how much faster than what is more exact a choice must be."""
 SAMPLES, TIMED, ROUNDS = 64, 16, 3
 """Samples that are compared; those of them that are timed, by turns, so often."""
+FIRST, HOPELESS = 4, 2.0
+"""What takes HOPELESS times as long as float32 on the FIRST samples is given up: many processors emulate bfloat16."""
 OneOf = TypeVar("OneOf", bound=Encoder)
 
 
@@ -77,19 +79,28 @@ def _choose(
 ) -> dict[str, str]:
     encoders, cosines, said = {"float32": exact}, {}, []
     wanted = encode(exact, samples)
+
+    def seconds_of(encoder: OneOf, count: int) -> float:
+        start = time.perf_counter()
+        encode(encoder, samples[:count])
+        return time.perf_counter() - start
+
     for name in PRECISIONS[2:]:
         try:
-            encoders[name] = load(name)
-            cosines[name] = _least_cosine(encode(encoders[name], samples), wanted)
+            encoder = load(name)
+            encode(encoder, samples[:1])  # what is made once
+            slower = seconds_of(encoder, FIRST) / seconds_of(exact, FIRST)
+            if slower > HOPELESS:
+                said.append(f"{name}: {slower:.1f} times as slow")
+                continue
+            cosines[name] = _least_cosine(encode(encoder, samples), wanted)
+            encoders[name] = encoder
         except (ParameterError, RuntimeError) as error:  # PyTorch lacks the arithmetic on some processors
-            encoders.pop(name, None)
             said.append(f"{name}: not possible ({str(error).partition('. ')[0]})")
     seconds = dict.fromkeys(encoders, float("inf"))
     for _ in range(ROUNDS):
         for name, encoder in encoders.items():
-            start = time.perf_counter()
-            encode(encoder, samples[:TIMED])
-            seconds[name] = min(seconds[name], time.perf_counter() - start)
+            seconds[name] = min(seconds[name], seconds_of(encoder, TIMED))
     chosen = "float32"
     for name, cosine in cosines.items():
         said.append(f"{name}: {seconds['float32'] / seconds[name]:.1f} times as fast, least cosine {cosine:.4f}")
