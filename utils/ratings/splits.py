@@ -77,15 +77,15 @@ def split(
 
 def _rows(ratings: pl.DataFrame, rows: np.ndarray) -> pl.DataFrame:
     chosen = pl.Series(rows)
-    return pl.DataFrame([ratings[name].gather(chosen).cast(kind) for name, kind in SCHEMA.items()])
+    return ratings.select(pl.col(name).gather(chosen).cast(kind) for name, kind in SCHEMA.items())  # in parallel
 
 
 def _shuffled(ratings: pl.DataFrame, seed: int, bits: int | None = None) -> np.ndarray:
     """Return the numbers of all rows, uint32 [n], in the order of a hash of their ids.
 
-    The hash, with the row's number in its lowest ``bits``, is sorted as one integer, in place, which takes a third of
-    the time and memory of an argsort. Rows whose hashes differ only in those bits are put in order afterwards, as they
-    would otherwise keep the order of the file.
+    The hash, with the row's number in its lowest ``bits``, is sorted as one integer, which takes a fraction of the time
+    of an argsort, and polars does it on all cores. Rows whose hashes differ only in those bits are put in order
+    afterwards, as they would otherwise keep the order of the file.
     """
     ids = ratings["userId"].to_numpy(), ratings["movieId"].to_numpy()
     value = hashed(seed, "ratings", *ids)
@@ -93,9 +93,9 @@ def _shuffled(ratings: pl.DataFrame, seed: int, bits: int | None = None) -> np.n
     low = np.uint64((1 << bits) - 1)
     value &= ~low
     value |= np.arange(len(value), dtype=np.uint64)
-    value.sort()
+    value = pl.Series(value).sort().to_numpy()
     rows = (value & low).astype(np.uint32)
-    value >>= np.uint64(bits)
+    value = value >> np.uint64(bits)
     same = np.flatnonzero(value[1:] == value[:-1])
     tied = np.union1d(same, same + 1)
     whole = hashed(seed, "ratings", *(column[rows[tied]] for column in ids))

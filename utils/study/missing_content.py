@@ -1,13 +1,14 @@
 """What would the feature store look like if a share of movies had no poster or text? (notebook 07)"""
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from utils.features import feature_store, imputation
 from utils.features.feature_store import Vectors
 from utils.handoff import hashing, vector_columns
 from utils.handoff.contract import BLOCKS, FLAGS
-from utils.model.feature_sets import FeatureSet
+from utils.model.feature_sets import FeatureSet, parse
 
 
 def hide(features: pa.Table, known_ids: np.ndarray, what: FeatureSet, seed: int) -> pa.Table:
@@ -29,6 +30,18 @@ def hide(features: pa.Table, known_ids: np.ndarray, what: FeatureSet, seed: int)
         hidden = hashing.drawn(what.hidden / 100, seed, f"missing {block}", movie_ids)
         parts[block] = _without(features, block, known, ~hidden)
     return feature_store.table(movie_ids, imputation.fill(parts, movie_ids, known_ids, what.strategy))
+
+
+def with_shares(summary: pd.DataFrame, full: FeatureSet) -> pd.DataFrame:
+    """Return a summary (see ``click.summarise``) without its controls, as ``plots.missing_sweep`` reads it.
+
+    ``share`` is what was hidden of ``full``, 0 to 1, and ``strategy`` how its gaps were filled; None for other sets.
+    """
+    parsed = [parse(name) for name in summary["features"]]
+    own = [one.plain == full for one in parsed]
+    share = [(one.hidden or 0) / 100 if mine else None for one, mine in zip(parsed, own, strict=True)]
+    strategy = [(one.strategy or "mean") if mine else None for one, mine in zip(parsed, own, strict=True)]
+    return summary.assign(share=share, strategy=strategy)[[one.control is None for one in parsed]]
 
 
 def _without(features: pa.Table, block: str, known: np.ndarray, kept: np.ndarray) -> Vectors:
