@@ -5,7 +5,6 @@ Finished runs are kept as checkpoints, so a study that was stopped goes on where
 
 import json
 import subprocess
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -42,7 +41,7 @@ REPLICATES = 200
 NEW_USERS = 200
 
 
-def run(case: Case, say: Callable[[str], None] = print) -> None:
+def run(case: Case) -> None:
     """Do the study of a case that ``Case.prepare`` has made ready, and write its result file."""
     store = open_store(str(case.folder), case.dataset, case.draw, "07-Training-with-HugeCTR")
     features, codes = store.read("feature_store"), store.read("movie_codes")
@@ -68,14 +67,13 @@ def run(case: Case, say: Callable[[str], None] = print) -> None:
     }
     with writing(case.result) as path:
         path.write_text(json.dumps(found))
-    say(f"{case.dataset}, {case.split}, draw {case.draw}")
 
 
-def peers(case: Case, say: Callable[[str], None] = print) -> None:
+def peers(case: Case) -> None:
     """Train other libraries on the same files, judge their lists, and write what ``report`` makes rows of."""
     python = ROOT / "benchmarks" / "peers" / ".venv" / "bin" / "python"
     if not python.exists():
-        say("other libraries are left out: `make peers` installs them")
+        print("other libraries are left out: `make peers` installs them")
         return
     log, folder = case.peers.with_suffix(".csv"), case.folder / case.dataset
     words = [python, "-m", "benchmarks.peers.run", folder, log, "--seed", str(case.draw)]
@@ -86,7 +84,6 @@ def peers(case: Case, say: Callable[[str], None] = print) -> None:
     }
     with writing(case.peers) as path:
         path.write_text(json.dumps(values))
-    say(f"{case.dataset}, {case.split}, draw {case.draw}: other libraries")
 
 
 def _about(case: Case, data: StudyData) -> dict[str, Any]:
