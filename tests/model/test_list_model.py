@@ -10,7 +10,7 @@ from sklearn.linear_model import Ridge
 from utils.metrics import ranking
 from utils.model import list_model
 from utils.model.baselines import BaselineError, ease, gram
-from utils.model.list_model import DISLIKED, ListModel, Ratings
+from utils.model.list_model import DISLIKED, SHRUNK, ListModel, Ratings
 
 DAY = 86_400
 KINDS = np.arange(40) % 2
@@ -116,8 +116,26 @@ def test_a_user_without_ratings_gets_what_was_liked_lately(model: ListModel) -> 
 
 def test_a_dislike_is_no_like_and_counts_less(model: ListModel) -> None:
     rows = sparse.csr_matrix(np.float32([[1], [DISLIKED]]) * np.eye(40, dtype=np.float32)[2])
-    liked, disliked = replace(model, trend=0.0, prior=0.0, lean=0.0).scores(rows)
+    liked, disliked = replace(model, trend=0.0, prior=0.0, lean=0.0, few=0).scores(rows)
     assert disliked[model.known] == pytest.approx(DISLIKED * liked[model.known], abs=1e-5)
+
+
+def test_a_stranger_gets_what_those_like_who_liked_the_same(model: ListModel) -> None:
+    rated = tastes().matrix().toarray()[:, :30]
+    likes = [3, 8, 12]
+    of_each = [
+        (rated.T @ rated[:, like] + SHRUNK * rated.mean(axis=0)) / (rated[:, like] @ rated[:, like] + SHRUNK)
+        for like in likes
+    ]
+    rows = sparse.csr_matrix(np.isin(np.arange(40), likes)[None].astype(np.float32))
+    found = replace(model, trend=0.0, lean=0.0).scores(rows)[0, :30]
+    assert found == pytest.approx(np.mean(of_each, axis=0), abs=1e-5)
+    trend = replace(model, trend=0.5, lean=0.0).scores(rows)[0, :30] - found
+    assert trend == pytest.approx(0.5 * model.recent[:30], abs=1e-5)
+    more = sparse.csr_matrix(np.isin(np.arange(40), [*likes, 20])[None].astype(np.float32))
+    assert np.array_equal(model.scores(more), replace(model, few=0).scores(more)), (
+        "someone with four likes is no stranger"
+    )
 
 
 # What is chosen, and on what

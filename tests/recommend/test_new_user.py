@@ -57,7 +57,7 @@ def test_the_same_ratings_give_the_lists_of_the_user_who_has_them_in_train(study
 def test_a_few_likes_are_enough_and_none_give_what_is_liked_lately(study: Study, lists: ListModel) -> None:
     nobody = new_user.recommend(study.data, lists, [], k=30)
     assert len(nobody) == 30 and nobody["score"].to_numpy() == pytest.approx(np.sort(lists.recent)[::-1])
-    likes_alone = replace(lists, trend=0.0, blend=0.0, prior=0.0)
+    likes_alone = replace(lists, trend=0.0, blend=0.0, prior=0.0, few=0)
     even = new_user.recommend(study.data, likes_alone, [2, 4, 6], k=8)["movieId"]
     odd = new_user.recommend(study.data, likes_alone, [1, 3, 5], k=8)["movieId"]
     assert set(even) & {2, 4, 6} == set(odd) & {1, 3, 5} == set()

@@ -86,13 +86,16 @@ def page_of(root: Path) -> tuple[Path, BeautifulSoup, dict]:
 
 def adds(model: dict, liked: list[int]) -> np.ndarray:
     """What each liked movie, by place, adds to the score of each: float64 [liked, movies]."""
-    ease, alike = (np.frombuffer(base64.b64decode(model[name]), "<f4") for name in ("ease", "alike"))
-    ease, alike = (matrix.reshape(len(model["movies"]), -1)[liked].astype(float) for matrix in (ease, alike))
-    return ease + alike / np.sqrt(len(liked))
+    names = ("lift" if len(liked) <= model["few"] else "ease", "alike")
+    known, alike = (np.frombuffer(base64.b64decode(model[name]), "<f4") for name in names)
+    known, alike = (matrix.reshape(len(model["movies"]), -1)[liked].astype(float) for matrix in (known, alike))
+    return known / (len(liked) if len(liked) <= model["few"] else 1) + alike / np.sqrt(len(liked))
 
 
 def of_all(model: dict, liked: list[int]) -> np.ndarray:
     recent = np.array([movie["recent"] or 0 for movie in model["movies"]])
+    if len(liked) <= model["few"]:
+        return np.array([movie["share"] for movie in model["movies"]]) + model["trend"] * recent
     return (model["trend"] + model["prior"] / (1 + len(liked) / model["habit"])) * recent
 
 
@@ -107,7 +110,8 @@ def because(model: dict, liked: list[int], place: int) -> int | None:
     """The liked movie that adds most to the score, if what all like does not add more."""
     places = sorted(movie - 1 for movie in liked)
     own = adds(model, places)[:, place]
-    return places[own.argmax()] if own.max() > of_all(model, liked)[place] else None
+    least = 0 if len(liked) <= model["few"] else of_all(model, liked)[place]
+    return places[own.argmax()] if own.max() > least else None
 
 
 PICKS = [[2, 4, 6], [7, 30, 11], list(range(1, 13))]

@@ -6,16 +6,18 @@ function recommend(model, liked, k) {
   const f = Math.fround, size = model.movies.length, likes = [...liked].sort((a, b) => a - b);
   const root = f(Math.sqrt(likes.length));
   const pull = f(model.trend + f(model.prior / f(1 + f(likes.length / model.habit))));
-  const scored = model.movies.map(({ recent }, place) => {
-    const ofAll = f(pull * (recent ?? 0));
-    let ease = 0, alike = 0, most = ofAll, because = null;
+  const stranger = likes.length <= model.few, count = stranger ? likes.length : 1;
+  const weights = stranger ? model.lift : model.ease;
+  const scored = model.movies.map(({ recent, share }, place) => {
+    const ofAll = stranger ? f(share + f(model.trend * (recent ?? 0))) : f(pull * (recent ?? 0));
+    let known = 0, alike = 0, most = stranger ? 0 : ofAll, because = null;
     for (const like of likes) {
-      const at = like * size + place, adds = model.ease[at] + model.alike[at] / root;
-      ease = f(ease + model.ease[at]);
+      const at = like * size + place, adds = weights[at] / count + model.alike[at] / root;
+      known = f(known + weights[at]);
       alike += model.alike[at];
       if (adds > most) [most, because] = [adds, like];
     }
-    return { place, because, score: f(f(alike / root) + f(ease + ofAll)) };
+    return { place, because, score: f(f(alike / root) + f(f(known / count) + ofAll)) };
   });
   const open = scored.filter(({ place }) => !liked.includes(place));
   return open.sort((a, b) => b.score - a.score || a.place - b.place).slice(0, k);
@@ -23,7 +25,7 @@ function recommend(model, liked, k) {
 
 function read(text) {
   const model = JSON.parse(text);
-  for (const name of ["ease", "alike"]) {
+  for (const name of ["ease", "lift", "alike"]) {
     model[name] = new Float32Array(Uint8Array.from(atob(model[name]), (byte) => byte.charCodeAt(0)).buffer);
   }
   return model;

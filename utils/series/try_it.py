@@ -27,6 +27,8 @@ KNOWN, NEW = 360, 40
 """Movies on the page; the weights between 400, by likes and by content, take 1.3 MB."""
 POSTER = (88, 132)
 """Pixels (width, height) of a poster; 400 take 0.7 MB."""
+NUMBERS = ("few", "habit", "prior", "trend")
+"""Constants of ``list_model.ListModel.joined``."""
 Tables = Mapping[str, np.ndarray]
 
 
@@ -36,7 +38,7 @@ def tables(path: Path) -> Tables:
         found = {one.name: numpy_helper.to_array(one) for one in onnx.load(path).graph.initializer}
     except DecodeError as error:
         raise HandOffError(f"{path} is no ONNX file ({error}). Run 07-Training-with-HugeCTR.ipynb again.") from error
-    wanted = {"content_of", "habit", "known", "mapped", "movie_ids", "place_of", "prior", "recent", "trend", "weights"}
+    wanted = {"content_of", "known", "lift", "mapped", "movie_ids", "place_of", "recent", "share", "weights", *NUMBERS}
     if missing := sorted(wanted - set(found)):
         raise HandOffError(f"{path} has no table {missing[0]!r}. Run 07-Training-with-HugeCTR.ipynb again.")
     return found
@@ -56,14 +58,15 @@ def chosen(model: Tables) -> np.ndarray:
 def weights(model: Tables, places: np.ndarray) -> dict[str, np.ndarray]:
     """Return what a like of one movie adds to the score of another, float32 [n liked, n scored] each.
 
-    ``ease`` are the weights of EASE, 0 for new movies; ``alike`` the products of contents, which the score has divided
-    by the root of the number of likes.
+    ``ease`` are the weights of EASE, 0 for new movies; ``lift`` is in their place for strangers, divided by the number
+    of likes; ``alike`` are the products of contents, which the score has divided by the root of that number.
     """
     known = np.isin(places, model["known"])
-    ease = np.zeros((len(places), len(places)), "<f4")
-    own = model["place_of"][places[known]]
-    ease[np.ix_(known, known)] = model["weights"][np.ix_(own, own)]
-    return {"ease": ease, "alike": (model["content_of"][places] @ model["mapped"][:, places]).astype("<f4")}
+    own, found = model["place_of"][places[known]], {}
+    for name, table in (("ease", "weights"), ("lift", "lift")):
+        found[name] = np.zeros((len(places), len(places)), "<f4")
+        found[name][np.ix_(known, known)] = model[table][np.ix_(own, own)]
+    return found | {"alike": (model["content_of"][places] @ model["mapped"][:, places]).astype("<f4")}
 
 
 def content(folder: Path, dataset: str) -> dict[str, Any]:
@@ -76,16 +79,16 @@ def content(folder: Path, dataset: str) -> dict[str, Any]:
     store = Store(folder, dataset, manifest.read(folder).get("serving_lists", {}).get("seed", 0), "site", {})
     model, movies = tables(store.need("serving_lists")), store.read("movies_converted")
     places = chosen(model)
-    known = np.isin(places, model["known"])
+    known, share = np.isin(places, model["known"]), np.append(model["share"], 0)[model["place_of"][places]]
     described = {row.pop("movieId"): row for row in movies.select(["movieId", "title", "year", "genres"]).to_pylist()}
     posters = Gallery(folder, movies, store.read("enriched"))
     listed = [
-        described[movie] | {"recent": liked if rated else None, "poster": _small(posters, movie)}
-        for movie, liked, rated in zip(
-            model["movie_ids"][places].tolist(), model["recent"][places].tolist(), known, strict=True
+        described[movie] | {"recent": liked if rated else None, "share": part, "poster": _small(posters, movie)}
+        for movie, liked, part, rated in zip(
+            model["movie_ids"][places].tolist(), model["recent"][places].tolist(), share.tolist(), known, strict=True
         )
     ]
-    numbers = {name: float(model[name][0]) for name in ("habit", "prior", "trend")}
+    numbers = {name: float(model[name][0]) for name in NUMBERS}
     packed = {name: base64.b64encode(matrix.tobytes()).decode() for name, matrix in weights(model, places).items()}
     return numbers | {"movies": listed} | packed
 
