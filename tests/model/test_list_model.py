@@ -121,15 +121,16 @@ def test_a_dislike_is_no_like_and_counts_less(model: ListModel) -> None:
 
 
 def test_a_stranger_gets_what_those_like_who_liked_the_same(model: ListModel) -> None:
-    rated = tastes().matrix().toarray()[:, :30]
-    likes = [3, 8, 12]
+    rated, likes = tastes().matrix().toarray()[:, :30], [3, 8, 12]
+    all_like = rated.mean(axis=0)
     of_each = [
-        (rated.T @ rated[:, like] + SHRUNK * rated.mean(axis=0)) / (rated[:, like] @ rated[:, like] + SHRUNK)
+        (rated.T @ rated[:, like] + SHRUNK * all_like) / (rated[:, like] @ rated[:, like] + SHRUNK) - all_like
         for like in likes
     ]
     rows = sparse.csr_matrix(np.isin(np.arange(40), likes)[None].astype(np.float32))
     found = replace(model, trend=0.0, lean=0.0).scores(rows)[0, :30]
-    assert found == pytest.approx(np.mean(of_each, axis=0), abs=1e-5)
+    assert model.most == pytest.approx(tastes().recent(None).max() / 80)
+    assert found == pytest.approx(np.mean(of_each, axis=0) + model.most * model.recent[:30], abs=1e-5)
     trend = replace(model, trend=0.5, lean=0.0).scores(rows)[0, :30] - found
     assert trend == pytest.approx(0.5 * model.recent[:30], abs=1e-5)
     more = sparse.csr_matrix(np.isin(np.arange(40), [*likes, 20])[None].astype(np.float32))

@@ -95,7 +95,7 @@ def adds(model: dict, liked: list[int]) -> np.ndarray:
 def of_all(model: dict, liked: list[int]) -> np.ndarray:
     recent = np.array([movie["recent"] or 0 for movie in model["movies"]])
     if len(liked) <= model["few"]:
-        return np.array([movie["share"] for movie in model["movies"]]) + model["trend"] * recent
+        return (model["trend"] + model["most"]) * recent
     return (model["trend"] + model["prior"] / (1 + len(liked) / model["habit"])) * recent
 
 

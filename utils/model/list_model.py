@@ -93,8 +93,9 @@ class ListModel:
     ``known`` int64 [k] are the movies of EASE, ``weights`` float32 [k, k] its B. ``content`` float32 [movies, f] is
     centred; ``mapped`` float32 [f, movies] is W F of every movie. ``recent`` float32 [movies], in [0, 1], are the
     likes of all, aged: they order the list of a user without ratings, and add ``trend`` times themselves to any
-    other, and more to that of a user with few. For those with at most ``few`` likes they and ``weights`` give way to
-    ``share`` float32 [k], how many like a known movie, and ``lift`` float32 [k, k], how many more who like another.
+    other, and more to that of a user with few. For those with at most ``few`` likes it is ``most``, the share of users
+    who like the first of all movies, and ``lift`` float32 [k, k], how many more of those who like one like the other,
+    takes the place of ``weights``.
     ``blend`` multiplies the scores by content of new movies, ``lean`` those that are added for known ones.
     """
 
@@ -104,8 +105,8 @@ class ListModel:
     mapped: np.ndarray
     recent: np.ndarray
     penalty: float
-    share: np.ndarray
     lift: np.ndarray
+    most: float
     few: int = 0
     trend: float = 0.0
     lean: float = 0.0
@@ -132,12 +133,12 @@ class ListModel:
     def joined(self, rated: sparse.csr_matrix, by_content: np.ndarray, by_likes: np.ndarray) -> np.ndarray:
         """Return the scores of the ``parts`` of ``rated``, which are the same for any lean, blend, trend and prior."""
         found, weight = by_content * self.of_content, np.asarray(rated.sum(axis=1))
-        of_known = by_likes + (self.trend + self.prior / (1 + weight / HABIT)) * self.recent[self.known]
-        few = np.flatnonzero((weight > 0) & (weight <= self.few))
-        if len(few):
-            of_known[few] = self.share + self.trend * self.recent[self.known]
-            of_known[few] += (rated[few][:, self.known] @ self.lift) / weight[few]
-        found[:, self.known] += of_known
+        few = (weight > 0) & (weight <= self.few)
+        pull = self.trend + np.where(few, np.float32(self.most), self.prior / (1 + weight / HABIT))
+        if len(some := np.flatnonzero(few)):
+            by_likes = by_likes.copy()
+            by_likes[some] = rated[some][:, self.known] @ self.lift / weight[some]
+        found[:, self.known] += by_likes + pull * self.recent[self.known]
         found[np.diff(rated.indptr) == 0] = self.recent
         return found.astype(np.float32, copy=False)
 
@@ -239,11 +240,10 @@ def _without_content(
     recent = (recent / max(recent.max(), 1e-12)).astype(np.float32)
     none = np.zeros((train.n_movies, 0), np.float32)
     products, share = gram(rated), np.asarray(rated.mean(axis=0), np.float32)[0]
-    lift = np.zeros((0, 0), np.float32)
-    if few:
-        lift = (products + SHRUNK * share) / (np.diag(products)[:, None] + SHRUNK) - share
+    lift = (products + SHRUNK * share) / (np.diag(products)[:, None] + SHRUNK) - share if few else none
+    first = float(train.recent(None).max() / train.n_users)
     for one in penalties:
-        yield ListModel(known, ease(products, one), none, none.T, recent, one, share, lift, few)
+        yield ListModel(known, ease(products, one), none, none.T, recent, one, lift, first, few)
 
 
 def _with_content(model: ListModel, train: Ratings, content: np.ndarray) -> ListModel:

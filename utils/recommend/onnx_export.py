@@ -136,22 +136,26 @@ def export_lists(path: Path, model: ListModel, movie_ids: np.ndarray, k: int = 2
         longer = np.vstack([table, np.zeros((1, known), np.float32)])
         build.node("Gather", [build.constant(name, longer), "place"], f"{name}_of_each")
         build.node("ReduceSum", [f"{name}_of_each", "axis_0"], f"{name}_of_likes", keepdims=0)
-    numbers = {"few": model.few, "habit": HABIT, "prior": model.prior, "trend": model.trend, "one": 1.0}
+    numbers = {
+        "few": model.few,
+        "habit": HABIT,
+        "most": model.most,
+        "one": 1.0,
+        "prior": model.prior,
+        "trend": model.trend,
+    }
     for name, value in numbers.items():
         build.constant(name, np.array([value], np.float32))
     build.node("Div", ["liked_movies", "habit"], "habits")
     build.node("Add", ["habits", "one"], "known_of_them")
     build.node("Div", ["prior", "known_of_them"], "prior_left")
-    build.node("Add", ["prior_left", "trend"], "pull")
-    build.constant("recent_known", model.recent[model.known])
-    build.node("Mul", ["recent_known", "pull"], "of_all")
-    build.node("Add", ["weights_of_likes", "of_all"], "of_friends")
-    build.node("Mul", ["recent_known", "trend"], "of_late")
-    build.node("Add", [build.constant("share", model.share), "of_late"], "of_many")
     build.node("Div", ["lift_of_likes", "at_least"], "lifted")
-    build.node("Add", ["of_many", "lifted"], "of_strangers")
     build.node("Greater", ["liked_movies", "few"], "no_stranger")
-    build.node("Where", ["no_stranger", "of_friends", "of_strangers"], "of_known")
+    build.node("Where", ["no_stranger", "prior_left", "most"], "own_pull")
+    build.node("Where", ["no_stranger", "weights_of_likes", "lifted"], "of_likes")
+    build.node("Add", ["own_pull", "trend"], "pull")
+    build.node("Mul", [build.constant("recent_known", model.recent[model.known]), "pull"], "of_all")
+    build.node("Add", ["of_likes", "of_all"], "of_known")
     known_movies = build.constant("known", model.known)
     build.node("ScatterElements", ["of_content", known_movies, "of_known"], "all_scores", reduction="add")
     build.node("Greater", ["liked_movies", build.constant("zero", np.zeros(1, np.float32))], "anything")

@@ -5,11 +5,11 @@
 function recommend(model, liked, k) {
   const f = Math.fround, size = model.movies.length, likes = [...liked].sort((a, b) => a - b);
   const root = f(Math.sqrt(likes.length));
-  const pull = f(model.trend + f(model.prior / f(1 + f(likes.length / model.habit))));
   const stranger = likes.length <= model.few, count = stranger ? likes.length : 1;
   const weights = stranger ? model.lift : model.ease;
-  const scored = model.movies.map(({ recent, share }, place) => {
-    const ofAll = stranger ? f(share + f(model.trend * (recent ?? 0))) : f(pull * (recent ?? 0));
+  const pull = f(model.trend + (stranger ? model.most : f(model.prior / f(1 + f(likes.length / model.habit)))));
+  const scored = model.movies.map(({ recent }, place) => {
+    const ofAll = f(pull * (recent ?? 0));
     let known = 0, alike = 0, most = stranger ? 0 : ofAll, because = null;
     for (const like of likes) {
       const at = like * size + place, adds = weights[at] / count + model.alike[at] / root;

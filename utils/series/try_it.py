@@ -27,7 +27,7 @@ KNOWN, NEW = 360, 40
 """Movies on the page; the weights between 400, by likes and by content, take 1.3 MB."""
 POSTER = (88, 132)
 """Pixels (width, height) of a poster; 400 take 0.7 MB."""
-NUMBERS = ("few", "habit", "prior", "trend")
+NUMBERS = ("few", "habit", "most", "prior", "trend")
 """Constants of ``list_model.ListModel.joined``."""
 Tables = Mapping[str, np.ndarray]
 
@@ -38,7 +38,7 @@ def tables(path: Path) -> Tables:
         found = {one.name: numpy_helper.to_array(one) for one in onnx.load(path).graph.initializer}
     except DecodeError as error:
         raise HandOffError(f"{path} is no ONNX file ({error}). Run 07-Training-with-HugeCTR.ipynb again.") from error
-    wanted = {"content_of", "known", "lift", "mapped", "movie_ids", "place_of", "recent", "share", "weights", *NUMBERS}
+    wanted = {"content_of", "known", "lift", "mapped", "movie_ids", "place_of", "recent", "weights", *NUMBERS}
     if missing := sorted(wanted - set(found)):
         raise HandOffError(f"{path} has no table {missing[0]!r}. Run 07-Training-with-HugeCTR.ipynb again.")
     return found
@@ -79,13 +79,13 @@ def content(folder: Path, dataset: str) -> dict[str, Any]:
     store = Store(folder, dataset, manifest.read(folder).get("serving_lists", {}).get("seed", 0), "site", {})
     model, movies = tables(store.need("serving_lists")), store.read("movies_converted")
     places = chosen(model)
-    known, share = np.isin(places, model["known"]), np.append(model["share"], 0)[model["place_of"][places]]
+    known = np.isin(places, model["known"])
     described = {row.pop("movieId"): row for row in movies.select(["movieId", "title", "year", "genres"]).to_pylist()}
     posters = Gallery(folder, movies, store.read("enriched"))
     listed = [
-        described[movie] | {"recent": liked if rated else None, "share": part, "poster": _small(posters, movie)}
-        for movie, liked, part, rated in zip(
-            model["movie_ids"][places].tolist(), model["recent"][places].tolist(), share.tolist(), known, strict=True
+        described[movie] | {"recent": liked if rated else None, "poster": _small(posters, movie)}
+        for movie, liked, rated in zip(
+            model["movie_ids"][places].tolist(), model["recent"][places].tolist(), known, strict=True
         )
     ]
     numbers = {name: float(model[name][0]) for name in NUMBERS}
