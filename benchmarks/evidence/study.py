@@ -126,14 +126,18 @@ def _means(one: Outcome) -> dict[str, list[float]]:
 def _new_users(study: Study, features: FeatureSet) -> dict[str, list[float]]:
     """Return NDCG@10 per user, of users left out of training: as if they had not been, by all their likes, by three.
 
-    They are NEW_USERS users with at least five likes in train; "popularity" orders the same lists by likes of train.
+    They are NEW_USERS users with at least five likes in train; "popularity" orders the same lists by likes of train. As
+    many others are left out in their stead for "trained on them, not on others": a model of as few users.
     """
     data, ratings, seed = study.data, study.judge.ratings, study.data.store.seed
     enough = np.flatnonzero(np.bincount(ratings.user[ratings.liked], minlength=ratings.n_users) >= 5)
-    chosen = np.sort(enough[lowest(NEW_USERS, seed, "new users", data.users[enough])])
-    out = np.isin(ratings.user, chosen)
-    late, cold = tuning.held_out(data, seed)
-    without = list_model.fit(ratings.take(~out), data.described(features, seed), (late[~out], cold[~out]), seed)
+    drawn = enough[lowest(2 * NEW_USERS, seed, "new users", data.users[enough])]
+    chosen, (late, cold) = np.sort(drawn[:NEW_USERS]), tuning.held_out(data, seed)
+    out, others = (np.isin(ratings.user, users) for users in (chosen, drawn[NEW_USERS:]))
+    without, equal = (
+        list_model.fit(ratings.take(~one), data.described(features, seed), (late[~one], cold[~one]), seed)
+        for one in (out, others)
+    )
     known, rated = study.fit_lists(features, seed), ratings.matrix()[chosen]
     three = ratings.take(out).first(3).matrix()[chosen]
     user, movie = data.places("valid")
@@ -147,6 +151,7 @@ def _new_users(study: Study, features: FeatureSet) -> dict[str, list[float]]:
 
     scores = {
         "trained on them": known.scores(rated),
+        "trained on them, not on others": equal.scores(rated),
         "given all their ratings": without.scores(rated),
         "given three likes": without.scores(three),
         "popularity": popular,

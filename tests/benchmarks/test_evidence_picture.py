@@ -50,9 +50,10 @@ def test_the_table_of_the_readme_is_the_one_of_the_study(summary: dict) -> None:
         f"{cold[full]['value']:.3f} among cold ones (by lot {cold['popularity']['value']:.3f})"
     )
     new, three = case["new users"], case["new users"]["three"]
-    kept = np.mean([given / trained for given, trained in new["kept"]])
+    kept, equal = (np.mean([one[0] / one[place] for one in new["kept"]]) for place in (1, 2))
     words = " ".join(readme.split())
     assert sentence in words and f"given all their ratings, {kept:.2f} of the NDCG@10 that training on them" in words
+    assert f"({equal:.2f} with as many other users left out)" in words
     assert f"likes, {three['value']:+.3f} [{three['low']:+.3f}, {three['high']:+.3f}] over popularity" in words
     assert (
         f"irspack's iALS with content {ours['irspack-ials-content']['value']:.3f} and "
