@@ -39,8 +39,8 @@ RIDGE = 0.3
 HALF_LIVES = (None, 1000.0, 365.0, 90.0, 30.0)
 """Half-lives of likes to choose from, in days, for users of whom nothing is known; None: likes do not age."""
 LEAST_RATINGS, MOST_KNOWN, MOST_TUNED = 5, 8_000, 4_000
-"""EASE knows the movies with so many ratings, at most MOST_KNOWN (B then takes 256 MB); all others count as new. On the
-MOST_TUNED with most ratings the penalty is chosen: an inverse takes the cube of their number."""
+"""EASE knows the movies with so many ratings, at most MOST_KNOWN (B and ``lift`` then take 256 MB each); all others are
+new. Penalties are tried on the MOST_TUNED with most ratings: an inverse takes the cube of their number."""
 MOST_USERS = 50_000
 """Users that matrices are fitted on; more change little."""
 JUDGED, K = 2_500, 10
