@@ -10,18 +10,8 @@ import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
 from benchmarks.evidence import picture, report, study
-from benchmarks.evidence.cases import DRAWS, SPLITS, Case, all_cases
+from benchmarks.evidence.cases import DRAWS, SPLITS, all_cases
 from utils.series import runner
-
-
-def done(case: Case) -> str:
-    """Do what is left to do of a case; return its name."""
-    if not case.result.exists():
-        case.prepare()
-        study.run(case)
-    if not case.peers.exists():
-        study.peers(case)
-    return f"{case.dataset}, {case.split}, draw {case.draw}"
 
 
 def main(words: list[str] | None = None) -> int:
@@ -45,7 +35,7 @@ def main(words: list[str] | None = None) -> int:
         # A case on each core is faster than one on all: its matrices are small.
         os.environ |= {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
         with ProcessPoolExecutor(processors(), multiprocessing.get_context("spawn")) as pool:
-            for finished in as_completed([pool.submit(done, case) for case in wanted]):
+            for finished in as_completed([pool.submit(study.complete, case) for case in wanted]):
                 say(finished.result())
         report.summarise([case for case in cases if case.result.exists()])
     report.write()

@@ -41,6 +41,16 @@ REPLICATES = 200
 NEW_USERS = 200
 
 
+def complete(case: Case) -> str:
+    """Do what is left to do of a case; return its name."""
+    if not case.result.exists():
+        case.prepare()
+        run(case)
+    if not case.peers.exists():
+        peers(case)
+    return f"{case.dataset}, {case.split}, draw {case.draw}"
+
+
 def run(case: Case) -> None:
     """Do the study of a case that ``Case.prepare`` has made ready, and write its result file."""
     store = open_store(str(case.folder), case.dataset, case.draw, "07-Training-with-HugeCTR")
